@@ -1,1 +1,43 @@
-//! x
+//! Transformers on candle that report, and accept changes at, every TransformerLens hook.
+//!
+//! ```no_run
+//! use sae_core::hook::HookName;
+//! use sae_core::io::Folder;
+//! use sae_core::model::{Batch, HookedModelExt};
+//! use sae_models::{Decoder, Processing};
+//!
+//! let model = Decoder::load(&Folder::disk("gpt2"), Processing::DEFAULT)?;
+//! let resid = model.activations(&Batch::single(&[50256, 15496])?, HookName::resid_pre(6))?;
+//! assert_eq!(resid.dims(), [1, 2, 768]);
+//! # Ok::<(), sae_models::Error>(())
+//! ```
+
+mod attention;
+mod block;
+mod checkpoint;
+mod config;
+mod decoder;
+mod embed;
+mod error;
+mod family;
+mod flags;
+mod heads;
+mod kv_cache;
+mod load;
+mod loss;
+mod mask;
+mod norm;
+mod parameters;
+mod places;
+mod processing;
+mod unembed;
+mod weights;
+
+pub use config::DecoderConfig;
+pub use decoder::Decoder;
+pub use error::{Error, Result};
+pub use family::FAMILIES;
+pub use flags::Flags;
+pub use kv_cache::KvCache;
+pub use loss::{loss, loss_per_token};
+pub use processing::Processing;

@@ -1,5 +1,7 @@
 //! `Cursor`: a plan while a model runs it; `Run`: what came of it.
 
+use std::collections::BTreeSet;
+
 use candle_core::{Tensor, Var};
 
 use super::plan::Step;
@@ -11,7 +13,7 @@ use crate::{Error, Result};
 pub struct Cursor<'p, 'a> {
     plan: &'p Plan<'a>,
     batch: Option<&'p Batch>,
-    left: usize,
+    fired: BTreeSet<HookName>,
     kept: Vec<(HookName, Tensor)>,
     taps: Vec<(HookName, Var)>,
 }
@@ -19,7 +21,7 @@ pub struct Cursor<'p, 'a> {
 impl<'p, 'a> Cursor<'p, 'a> {
     /// Begin to run `plan` on `batch` (`None` when a run starts from a residual stream).
     pub fn new(plan: &'p Plan<'a>, batch: Option<&'p Batch>) -> Self {
-        Self { plan, batch, left: plan.places().count(), kept: Vec::new(), taps: Vec::new() }
+        Self { plan, batch, fired: BTreeSet::new(), kept: Vec::new(), taps: Vec::new() }
     }
 
     /// The tokens that are being run, if the run began from tokens.
@@ -33,7 +35,7 @@ impl<'p, 'a> Cursor<'p, 'a> {
     /// An edit failed or changed the shape, or a position to keep does not exist.
     pub fn at(&mut self, at: HookName, act: Tensor) -> Result<Tensor> {
         let Some(steps) = self.plan.at(at) else { return Ok(act) };
-        self.left = self.left.saturating_sub(1);
+        self.fired.insert(at);
         let shape = act.shape().clone();
         let mut act = act;
         for step in steps {
@@ -74,7 +76,7 @@ impl<'p, 'a> Cursor<'p, 'a> {
 
     /// Whether nothing more is wanted, so that the model may stop.
     pub fn finished(&self) -> bool {
-        self.left == 0 && self.plan.wanted_logits() == Logits::Skip
+        self.plan.wanted_logits() == Logits::Skip && self.fired.len() == self.plan.places().count()
     }
 
     /// End the run.

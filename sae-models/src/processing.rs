@@ -1,0 +1,120 @@
+//! Weight processing: TransformerLens' four simplifications, which keep what the model computes.
+
+use candle_core::{D, Tensor};
+use sae_core::ops::{Centre, Linear};
+
+use crate::Result;
+use crate::weights::{Block, NormWeights, Weights};
+
+/// Which simplifications to make (TransformerLens, `from_pretrained`), in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Processing {
+    /// Fold gain and bias of each norm into the maps that read it, and centre those over `d_model`.
+    pub fold_ln: bool,
+    /// Centre over `d_model` everything that writes to the residual stream (LayerNorm models only).
+    pub center_writing_weights: bool,
+    /// Centre the unembedding over the vocabulary.
+    pub center_unembed: bool,
+    /// Move `b_V` through `W_O` into `b_O`.
+    pub fold_value_biases: bool,
+}
+
+impl Processing {
+    /// None: the weights as published (`from_pretrained_no_processing`).
+    pub const NONE: Self = Self {
+        fold_ln: false,
+        center_writing_weights: false,
+        center_unembed: false,
+        fold_value_biases: false,
+    };
+    /// All four: what TransformerLens' `from_pretrained` does.
+    pub const DEFAULT: Self = Self {
+        fold_ln: true,
+        center_writing_weights: true,
+        center_unembed: true,
+        fold_value_biases: true,
+    };
+}
+
+impl Default for Processing {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Make the simplifications.
+pub(crate) fn process(weights: &mut Weights, norm: Centre, how: Processing) -> Result<()> {
+    let centre_writing = how.center_writing_weights && norm == Centre::Mean;
+    for block in &mut weights.blocks {
+        if how.fold_ln {
+            block.qkv = fold_norm(&mut block.ln1, &block.qkv, norm)?;
+            block.mlp_in = fold_norm(&mut block.ln2, &block.mlp_in, norm)?;
+        }
+        if centre_writing {
+            block.attn_out = centre_writer(&block.attn_out)?;
+            block.mlp_out = centre_writer(&block.mlp_out)?;
+        }
+        if how.fold_value_biases {
+            fold_value_biases(block, weights.n_value_columns)?;
+        }
+    }
+    if centre_writing {
+        weights.embed.centre_tokens = true;
+        weights.embed.positions = centre_last(&weights.embed.positions)?;
+    }
+    if how.fold_ln {
+        weights.unembed.centre_input = norm == Centre::Mean;
+        weights.unembed.folded = true;
+    }
+    if how.center_unembed {
+        weights.unembed.centre_vocabulary()?;
+    }
+    Ok(())
+}
+
+/// `W' = diag(gain) W`, `b' = b + bias W`; with LayerNorm `W'` is then centred over its input axis,
+/// since what it reads has mean zero. The norm keeps no parameters.
+fn fold_norm(norm: &mut NormWeights, reader: &Linear, centre: Centre) -> Result<Linear> {
+    let NormWeights::Affine { gain, bias } = std::mem::take(norm) else {
+        return Ok(reader.clone());
+    };
+    let w = reader.weight();
+    let shift = bias.unsqueeze(0)?.matmul(w)?.squeeze(0)?;
+    let b = match reader.bias() {
+        Some(b) => (b + shift)?,
+        None => shift,
+    };
+    let w = w.broadcast_mul(&gain.unsqueeze(1)?)?;
+    let w = match centre {
+        Centre::Mean => w.broadcast_sub(&w.mean_keepdim(0)?)?,
+        Centre::Zero => w,
+    };
+    Ok(Linear::new(w, Some(b))?)
+}
+
+/// A map into the residual stream, centred over `d_model`.
+fn centre_writer(writer: &Linear) -> Result<Linear> {
+    let bias = writer.bias().map(centre_last).transpose()?;
+    Ok(Linear::new(centre_last(writer.weight())?, bias)?)
+}
+
+fn centre_last(x: &Tensor) -> Result<Tensor> {
+    Ok(x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?)
+}
+
+/// `b_O += b_V W_O`, `b_V = 0`: valid because each row of an attention pattern sums to one.
+fn fold_value_biases(block: &mut Block, n_value_columns: usize) -> Result<()> {
+    let Some(bias) = block.qkv.bias() else { return Ok(()) };
+    let first = bias.elem_count() - n_value_columns;
+    let b_v = bias.narrow(0, first, n_value_columns)?;
+    let moved = b_v.unsqueeze(0)?.matmul(block.attn_out.weight())?.squeeze(0)?;
+    let b_o = match block.attn_out.bias() {
+        Some(b) => (b + moved)?,
+        None => moved,
+    };
+    let rest = bias.narrow(0, 0, first)?;
+    let bias = Tensor::cat(&[&rest, &b_v.zeros_like()?], 0)?;
+    block.qkv = Linear::new(block.qkv.weight().clone(), Some(bias))?;
+    block.attn_out = Linear::new(block.attn_out.weight().clone(), Some(b_o))?;
+    Ok(())
+}

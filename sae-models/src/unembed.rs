@@ -1,0 +1,118 @@
+//! Final norm's gain and bias, unembedding, and what processing makes of them.
+//!
+//! `W_U` as TransformerLens' processing leaves it is never built for a forward pass: gain, bias and
+//! centring act on the narrow side, so that a tied table is held once.
+
+use candle_core::{D, Device, Tensor};
+use sae_core::ops::gemm::{Mat, gemm_tiled};
+use sae_core::ops::{F32s, is_cpu_f32, linear};
+use sae_core::{Error, Result};
+
+/// Up to so many rows the product is bound by reading the table.
+const FEW_ROWS: usize = 4;
+
+/// The map from a normalised residual stream to logits.
+#[derive(Clone, Debug)]
+pub(crate) struct Unembed {
+    /// `[d_vocab, d_model]`, as published.
+    pub(crate) table: Tensor,
+    /// Gain of the final norm, `[d_model]`.
+    pub(crate) gain: Tensor,
+    /// Bias of the final norm, `[d_model]`.
+    pub(crate) bias: Tensor,
+    /// Gain and bias count as part of `W_U` and `b_U` (`fold_ln`).
+    pub(crate) folded: bool,
+    /// `W_U` is centred over `d_model` (`fold_ln` of a LayerNorm).
+    pub(crate) centre_input: bool,
+    /// Mean of the table over the vocabulary, `[d_model]`, when logits are centred.
+    pub(crate) vocabulary_mean: Option<Tensor>,
+}
+
+impl Unembed {
+    pub(crate) fn centre_vocabulary(&mut self) -> Result<()> {
+        self.vocabulary_mean = Some(self.table.mean(0)?);
+        Ok(())
+    }
+
+    /// What the table multiplies: `[.., d_model]` normalised -> the same after gain and bias.
+    pub(crate) fn read(&self, normalized: &Tensor) -> Result<Tensor> {
+        let x = if self.centre_input {
+            normalized.broadcast_sub(&normalized.mean_keepdim(D::Minus1)?)?
+        } else {
+            normalized.clone()
+        };
+        Ok(x.broadcast_mul(&self.gain)?.broadcast_add(&self.bias)?)
+    }
+
+    /// `[.., d_model]` after [`Unembed::read`] -> logits, `[.., d_vocab]`.
+    pub(crate) fn logits(&self, y: &Tensor) -> Result<Tensor> {
+        let rows = y.elem_count() / y.dim(D::Minus1)?.max(1);
+        let fused = !y.track_op() && is_cpu_f32(y) && is_cpu_f32(&self.table) && rows > FEW_ROWS;
+        let shift = match &self.vocabulary_mean {
+            Some(mean) => Some(linear(y, &mean.unsqueeze(1)?, None)?),
+            None => None,
+        };
+        if fused {
+            return tiled(y, &self.table, shift.as_ref());
+        }
+        let logits = linear(y, &self.table.t()?, None)?;
+        match shift {
+            Some(shift) => Ok(logits.broadcast_sub(&shift)?),
+            None => Ok(logits),
+        }
+    }
+
+    /// `W_U` as TransformerLens holds it after processing, `[d_model, d_vocab]`.
+    pub(crate) fn w_u(&self) -> Result<Tensor> {
+        let mut table = self.table.clone();
+        if self.folded {
+            table = table.broadcast_mul(&self.gain)?;
+        }
+        if self.centre_input {
+            table = table.broadcast_sub(&table.mean_keepdim(D::Minus1)?)?;
+        }
+        if self.vocabulary_mean.is_some() {
+            table = table.broadcast_sub(&table.mean_keepdim(0)?)?;
+        }
+        Ok(table.t()?.contiguous()?)
+    }
+
+    /// `b_U` as TransformerLens holds it after processing, `[d_vocab]`.
+    pub(crate) fn b_u(&self) -> Result<Tensor> {
+        let bias = linear(&self.bias, &self.table.t()?, None)?;
+        let bias = if self.folded { bias } else { bias.zeros_like()? };
+        match self.vocabulary_mean {
+            Some(_) => Ok(bias.broadcast_sub(&bias.mean_keepdim(0)?)?),
+            None => Ok(bias),
+        }
+    }
+}
+
+/// `y table^T - shift`, the shift applied while each tile is still in cache.
+fn tiled(y: &Tensor, table: &Tensor, shift: Option<&Tensor>) -> Result<Tensor> {
+    let (d_vocab, d_model) = table.dims2()?;
+    let y = y.contiguous()?;
+    let shift = shift.map(|s| s.flatten_all()?.to_vec1::<f32>()).transpose()?;
+    let rows = y.elem_count() / d_model.max(1);
+    let mut shape = y.dims().to_vec();
+    shape.pop();
+    shape.push(d_vocab);
+    let (values, weights) = (F32s::new(&y)?, F32s::new(table)?);
+    let (Some(lhs), Some(rhs)) = (
+        Mat::new(values.values(), (rows, d_model), (d_model, 1)),
+        Mat::new(
+            weights.values(),
+            (d_model, d_vocab),
+            (weights.strides()[1], weights.strides()[0]),
+        ),
+    ) else {
+        return Err(Error::BadCodes { problem: "a tensor's layout points outside its storage" });
+    };
+    let mut out = vec![0f32; rows * d_vocab];
+    gemm_tiled(&mut out, lhs, rhs, |row, _, segment| {
+        if let Some(shift) = &shift {
+            segment.iter_mut().for_each(|v| *v -= shift[row]);
+        }
+    });
+    Ok(Tensor::from_vec(out, shape, &Device::Cpu)?)
+}
