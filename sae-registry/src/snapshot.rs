@@ -31,11 +31,7 @@ pub struct Snapshot {
 /// # Errors
 /// [`Error::Fetch`] if a file is absent or out of reach, [`Error::Index`] or [`Error::EmptyIndex`]
 /// for a bad shard index, [`Error::Scattered`] if the repository changes during the calls.
-pub fn model_files(
-    fetch: &dyn Fetch,
-    repo_id: &str,
-    revision: &str,
-) -> Result<Snapshot, Error> {
+pub fn model_files(fetch: &dyn Fetch, repo_id: &str, revision: &str) -> Result<Snapshot, Error> {
     settled(|| {
         let mut gather = Gather::new(fetch, repo_id, revision, "");
         gather.need("config.json")?;

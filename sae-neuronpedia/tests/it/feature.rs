@@ -31,7 +31,8 @@ fn wrong_names_are_refused_with_the_reason() {
     let parts = |text| {
         format!("`{text}`: a feature is written `model/sae/index`, as in `gpt2-small/7-res-jb/123`")
     };
-    let index = |text| format!("feature index `{text}`: must be a decimal number from 0 to 4294967295");
+    let index =
+        |text| format!("feature index `{text}`: must be a decimal number from 0 to 4294967295");
     for text in ["", "gpt2-small", "gpt2-small/7-res-jb", "google/gemma-2-2b/20-res/7"] {
         check(text, Err(&parts(text)));
     }

@@ -6,9 +6,7 @@
 
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
-use sae_neuronpedia::{
-    Error, FeatureRef, TEMPORARY_LIST, quick_list_url, sae_lens_quick_list_url,
-};
+use sae_neuronpedia::{Error, FeatureRef, TEMPORARY_LIST, quick_list_url, sae_lens_quick_list_url};
 use serde_json::{Value, json};
 
 /// Checks both ways to ask for a list; `model/layer` must be a possible Neuronpedia id.

@@ -6,7 +6,9 @@ fn check(feature: &FeatureRef, dashboard: &str) {
     assert_eq!(feature.dashboard_url(), dashboard);
     assert_eq!(
         feature.embed_url(),
-        format!("{dashboard}?embed=true&embedexplanation=true&embedplots=true&embedtest=true&height=300")
+        format!(
+            "{dashboard}?embed=true&embedexplanation=true&embedplots=true&embedtest=true&height=300"
+        )
     );
 }
 

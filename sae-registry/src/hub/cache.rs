@@ -87,7 +87,11 @@ impl Slot {
         if !pointer.exists() {
             let up = self.path.split('/').count() + 1;
             let target = Path::new(&"../".repeat(up)).join("blobs").join(meta.etag());
-            link(&blob, &target, &pointer).map_err(at(&pointer))?;
+            match link(&blob, &target, &pointer) {
+                // The download we waited for links only after it has let go of the lock.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                linked => linked.map_err(at(&pointer))?,
+            }
         }
         self.repo().create_ref(meta.commit_hash()).map_err(at(&self.root))?;
         Ok(Some(pointer))

@@ -1,6 +1,7 @@
 //! One download: ask what there is, use what is here already, fetch the rest, check the length.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo, Metadata};
@@ -46,7 +47,9 @@ pub(super) fn download(hub: &Hub, slot: &Slot, file: &RemoteFile) -> Result<Path
         let watch = Watch { report: hub.on_progress.clone(), file, done_bytes: 0, size_bytes: 0 };
         match remote.repo.download_with_progress(&remote.escaped, watch) {
             Ok(pointer) => return remote.settle(pointer, slot, &meta),
+            // Somebody else's download of the same contents: look again.
             Err(ApiError::LockAcquisition(_)) => {}
+            Err(ApiError::IoError(e)) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) => return Err(translate(e, file, &remote.url, &slot.blob(meta.etag()))),
         }
     }

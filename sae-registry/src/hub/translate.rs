@@ -14,9 +14,7 @@ pub(super) fn translate(error: ApiError, file: &RemoteFile, url: &str, blob: &Pa
             ureq::Error::StatusCode(status) => by_status(status, file, url),
             other => FetchError::Network { url, source: Box::new(other) },
         },
-        ApiError::IoError(e) if is_local(&e) => {
-            FetchError::Io { path: blob.to_owned(), source: e }
-        }
+        ApiError::IoError(e) if is_local(&e) => FetchError::Io { path: blob.to_owned(), source: e },
         ApiError::IoError(e) => FetchError::Network { url, source: Box::new(e) },
         ApiError::MissingHeader(header) | ApiError::InvalidHeader(header) => {
             FetchError::Reply { url, header }
