@@ -182,7 +182,8 @@ fn answer(mut stream: TcpStream, site: &Mutex<Site>, base: &str) -> std::io::Res
     let etag = format!("\"{}\"", etag_of(&body));
     let commit = site.commit.clone();
     let mut headers = vec![("etag", etag.clone())];
-    if !site.no_commit && !(at_contents && matches!(kind, Kind::Large(_))) {
+    let in_storage = at_contents && matches!(kind, Kind::Large(_));
+    if !site.no_commit && !in_storage {
         headers.push(("x-repo-commit", commit));
     }
     let contents = format!("/contents/{}", path.replace(' ', "%20"));
