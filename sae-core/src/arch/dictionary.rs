@@ -1,0 +1,186 @@
+//! `Dictionary`: what all architectures share - encoder, decoder, frame - around the latents of one.
+
+use candle_core::{D, Tensor};
+
+use crate::hook::SaeSite;
+use crate::ops::{decode_rows, linear};
+use crate::sae::{Codes, Frame, Probe, Sae, SaeSpec};
+use crate::{Error, Result};
+
+/// The weights that every architecture has.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub(super) spec: SaeSpec,
+    /// `[d_in, d_sae]`
+    pub(super) w_enc: Tensor,
+    /// `[d_sae, d_out]`
+    pub(super) w_dec: Tensor,
+    /// `[d_out]`
+    pub(super) b_dec: Tensor,
+    /// `[d_sae]`: multiplies latents inside decode (`finetuning_scaling_factor`, SAELens 3 to 5).
+    pub(super) finetuning_scale: Option<Tensor>,
+}
+
+/// How one architecture makes latents; `x` is centred and normalised, `[.., d_in]`.
+pub trait Latents: Send + Sync {
+    /// `[.., d_in] -> [.., d_sae]`, passing `hook_sae_acts_pre`.
+    ///
+    /// # Errors
+    /// Another width than `d_in`.
+    fn encode(&self, parts: &Parts, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor>;
+
+    /// `[rows, d_in]` -> codes.
+    ///
+    /// # Errors
+    /// As [`Latents::encode`].
+    fn encode_sparse(&self, parts: &Parts, x: &Tensor) -> Result<Codes>;
+
+    /// What latents are multiplied by before `W_dec`, `[d_sae]`.
+    fn decode_scale(&self) -> Option<&Tensor> {
+        None
+    }
+
+    /// The architecture's own tensors, under SAELens' names.
+    fn tensors(&self) -> Vec<(&'static str, Tensor)>;
+
+    /// Multiply biases and thresholds by the decoder norms, `[d_sae]`.
+    ///
+    /// # Errors
+    /// The architecture does not admit the fold.
+    fn fold_norms(&mut self, parts: &Parts, norms: &Tensor) -> Result<()>;
+
+    /// Take note of changed weights.
+    ///
+    /// # Errors
+    /// The tensor operation failed.
+    fn refresh(&mut self, _parts: &Parts) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// An SAE: the shared parts around the latents of one architecture.
+#[derive(Clone, Debug)]
+pub struct Dictionary<L> {
+    pub(super) parts: Parts,
+    pub(super) latents: L,
+}
+
+impl<L: Latents> Dictionary<L> {
+    pub(super) fn assemble(parts: Parts, mut latents: L) -> Result<Self> {
+        latents.refresh(&parts)?;
+        Ok(Self { parts, latents })
+    }
+
+    /// `[.., d_in]` flattened, normalised and centred, with the frame that undoes it.
+    fn prepare(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<(Tensor, Frame)> {
+        let spec = &self.parts.spec;
+        let x = x.to_dtype(self.parts.w_enc.dtype())?;
+        let (x, frame) = Frame::flatten(spec, &x)?;
+        let x = probe.at(SaeSite::Input, x)?;
+        let (x, frame) = frame.normalize(spec, &x)?;
+        let x = if spec.apply_b_dec_to_input { x.broadcast_sub(&self.parts.b_dec)? } else { x };
+        Ok((x, frame))
+    }
+
+    /// What latents are multiplied by inside decode, `[d_sae]`.
+    fn decode_scale(&self) -> Result<Option<Tensor>> {
+        match (self.latents.decode_scale(), &self.parts.finetuning_scale) {
+            (Some(a), Some(b)) => Ok(Some((a * b)?)),
+            (a, b) => Ok(a.or(b.as_ref()).cloned()),
+        }
+    }
+}
+
+impl<L: Latents> Sae for Dictionary<L> {
+    fn spec(&self) -> &SaeSpec {
+        &self.parts.spec
+    }
+
+    fn decoder(&self) -> &Tensor {
+        &self.parts.w_dec
+    }
+
+    fn encode_with(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<(Tensor, Frame)> {
+        let (x, frame) = self.prepare(x, probe)?;
+        let acts = self.latents.encode(&self.parts, &x, probe)?;
+        Ok((probe.at(SaeSite::ActsPost, acts)?, frame))
+    }
+
+    fn decode_with(&self, acts: &Tensor, frame: &Frame, probe: &mut dyn Probe) -> Result<Tensor> {
+        let d_sae = self.parts.spec.d_sae;
+        if acts.dims().last() != Some(&d_sae) {
+            let got = acts.dims().to_vec();
+            return Err(Error::WrongWidth { what: "the latents of the SAE", got, want: d_sae });
+        }
+        let acts = match self.decode_scale()? {
+            Some(scale) => acts.broadcast_mul(&scale)?,
+            None => acts.clone(),
+        };
+        let recons = linear(&acts, &self.parts.w_dec, Some(&self.parts.b_dec))?;
+        let recons = probe.at(SaeSite::Recons, recons)?;
+        frame.unflatten(&frame.restore(&recons)?)
+    }
+
+    fn encode_sparse(&self, x: &Tensor) -> Result<(Codes, Frame)> {
+        let (x, frame) = self.prepare(x, &mut ())?;
+        let rows = x.elem_count() / self.parts.spec.d_in.max(1);
+        let codes =
+            self.latents.encode_sparse(&self.parts, &x.reshape((rows, self.parts.spec.d_in))?)?;
+        Ok((codes, frame))
+    }
+
+    fn decode_sparse(&self, codes: &Codes, frame: &Frame) -> Result<Tensor> {
+        let scaled;
+        let codes = match self.decode_scale()? {
+            Some(scale) => {
+                scaled = codes.clone().scaled(&scale.to_vec1::<f32>()?);
+                &scaled
+            }
+            None => codes,
+        };
+        let recons = decode_rows(codes, &self.parts.w_dec, &self.parts.b_dec)?;
+        let shape = frame.leading().map(|mut shape| {
+            shape.push(self.parts.b_dec.elem_count());
+            shape
+        });
+        let recons = match shape {
+            Some(shape) => recons.reshape(shape)?,
+            None => recons,
+        };
+        frame.unflatten(&frame.restore(&recons)?)
+    }
+
+    fn tensors(&self) -> Vec<(&'static str, Tensor)> {
+        let parts = &self.parts;
+        let mut all = self.latents.tensors();
+        all.push(("W_enc", parts.w_enc.clone()));
+        all.push(("W_dec", parts.w_dec.clone()));
+        all.push(("b_dec", parts.b_dec.clone()));
+        if let Some(scale) = &parts.finetuning_scale {
+            all.push(("finetuning_scaling_factor", scale.clone()));
+        }
+        all.sort_by_key(|(name, _)| *name);
+        all
+    }
+
+    fn fold_w_dec_norm(&mut self) -> Result<()> {
+        let norms = decoder_norms(&self.parts.w_dec)?.maximum(1e-8f32)?;
+        self.latents.fold_norms(&self.parts, &norms)?;
+        self.parts.w_dec = self.parts.w_dec.broadcast_div(&norms.unsqueeze(1)?)?;
+        self.parts.w_enc = self.parts.w_enc.broadcast_mul(&norms)?;
+        self.latents.refresh(&self.parts)
+    }
+
+    fn fold_activation_norm_scaling_factor(&mut self, scale: f64) -> Result<()> {
+        self.parts.w_enc = (&self.parts.w_enc * scale)?;
+        self.parts.w_dec = (&self.parts.w_dec / scale)?;
+        self.parts.b_dec = (&self.parts.b_dec / scale)?;
+        self.parts.spec.normalize_activations = crate::sae::Normalize::None;
+        self.latents.refresh(&self.parts)
+    }
+}
+
+/// Norm of each decoder row: `[d_sae, d_out] -> [d_sae]`.
+pub(super) fn decoder_norms(w_dec: &Tensor) -> Result<Tensor> {
+    Ok(w_dec.sqr()?.sum(D::Minus1)?.sqrt()?)
+}

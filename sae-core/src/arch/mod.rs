@@ -1,0 +1,24 @@
+//! The architectures: one file each, over the parts that all share.
+
+mod build;
+mod dictionary;
+mod gated;
+mod jumprelu;
+mod standard;
+mod topk;
+
+pub use build::{WeightSource, build};
+pub use dictionary::Dictionary;
+pub use gated::Gated;
+pub use jumprelu::JumpRelu;
+pub use standard::Standard;
+pub use topk::TopK;
+
+/// `ReLU(x W_enc + b_enc)`.
+pub type StandardSae = Dictionary<Standard>;
+/// Separate gate and magnitude paths.
+pub type GatedSae = Dictionary<Gated>;
+/// The `k` largest pre-activations.
+pub type TopKSae = Dictionary<TopK>;
+/// Pre-activations above a threshold per latent.
+pub type JumpReluSae = Dictionary<JumpRelu>;

@@ -1,0 +1,67 @@
+//! TopK (arXiv 2406.04093): the `k` largest pre-activations of each row, through a ReLU.
+
+use candle_core::Tensor;
+
+use super::dictionary::{Latents, Parts, decoder_norms};
+use crate::hook::SaeSite;
+use crate::ops::{encode_top_k, keep_top_k, linear};
+use crate::sae::{Codes, Probe};
+use crate::{Error, Result};
+
+/// Latents of a TopK SAE.
+#[derive(Clone, Debug)]
+pub struct TopK {
+    /// `[d_sae]`
+    pub(super) b_enc: Tensor,
+    /// Latents kept per row.
+    pub(super) k: usize,
+    /// Choose by pre-activation times decoder norm, and divide by it in decode.
+    pub(super) rescale: bool,
+    /// Decoder norms and their reciprocals, `[d_sae]`, while `rescale` holds.
+    pub(super) norms: Option<(Tensor, Tensor)>,
+}
+
+impl Latents for TopK {
+    fn encode(&self, parts: &Parts, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        let pre = linear(x, &parts.w_enc, Some(&self.b_enc))?;
+        let pre = probe.at(SaeSite::ActsPre, pre)?;
+        let pre = match &self.norms {
+            Some((norms, _)) => pre.broadcast_mul(norms)?,
+            None => pre,
+        };
+        keep_top_k(&pre, self.k)
+    }
+
+    fn encode_sparse(&self, parts: &Parts, x: &Tensor) -> Result<Codes> {
+        let scale = self.norms.as_ref().map(|(norms, _)| norms);
+        encode_top_k(x, &parts.w_enc, &self.b_enc, scale, self.k)
+    }
+
+    fn decode_scale(&self) -> Option<&Tensor> {
+        self.norms.as_ref().map(|(_, reciprocals)| reciprocals)
+    }
+
+    fn tensors(&self) -> Vec<(&'static str, Tensor)> {
+        vec![("b_enc", self.b_enc.clone())]
+    }
+
+    fn fold_norms(&mut self, _: &Parts, norms: &Tensor) -> Result<()> {
+        if !self.rescale {
+            return Err(Error::NotFoldable {
+                op: "fold W_dec norm",
+                why: "a topk SAE that does not rescale latents by decoder norm: the fold would \
+                      change which latents are chosen",
+            });
+        }
+        self.b_enc = (&self.b_enc * norms)?;
+        Ok(())
+    }
+
+    fn refresh(&mut self, parts: &Parts) -> Result<()> {
+        if self.rescale {
+            let norms = decoder_norms(&parts.w_dec)?;
+            self.norms = Some((norms.clone(), norms.recip()?));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! `TensorFile`: tensors of one safetensors file, read one at a time.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use crate::arch::WeightSource;
+use crate::{Error, Result};
+
+/// Longest header that is read; the limit of the format.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// An open safetensors file.
+///
+/// Tensors are read one by one straight into their own memory, so that loading a model never holds
+/// the file and the tensors at once.
+pub struct TensorFile {
+    path: PathBuf,
+    metadata: Metadata,
+    data: Data,
+}
+
+enum Data {
+    File { file: File, start: u64 },
+    Bytes { bytes: Cow<'static, [u8]>, start: usize },
+}
+
+impl TensorFile {
+    /// Open a file and read its header.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not safetensors, or is shorter than its header says.
+    pub fn open(path: &Path) -> Result<Self> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let bad = |problem: String| Error::BadFile { path: path.to_owned(), problem };
+        let mut file = File::open(path).map_err(io)?;
+        let len = file.metadata().map_err(io)?.len();
+        let mut size = [0u8; 8];
+        if len < 8 {
+            return Err(bad(format!("{len} bytes are too few for a safetensors header")));
+        }
+        file.read_exact(&mut size).map_err(io)?;
+        let header = u64::from_le_bytes(size);
+        if header > MAX_HEADER_BYTES || header > len - 8 {
+            return Err(bad(format!("a header of {header} bytes in a file of {len}")));
+        }
+        let mut buffer = Vec::new();
+        (&mut file).take(header).read_to_end(&mut buffer).map_err(io)?;
+        let metadata = parse_header(path, &buffer)?;
+        let start = 8 + header;
+        let this = Self { path: path.to_owned(), metadata, data: Data::File { file, start } };
+        this.check_length(len - start)?;
+        Ok(this)
+    }
+
+    /// Tensors from memory; `path` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`TensorFile::open`].
+    pub fn from_bytes(path: PathBuf, bytes: Cow<'static, [u8]>) -> Result<Self> {
+        let bad =
+            |problem: &str| Error::BadFile { path: path.clone(), problem: problem.to_owned() };
+        let size = bytes.first_chunk::<8>().ok_or_else(|| bad("too short for a header"))?;
+        let header = usize::try_from(u64::from_le_bytes(*size)).unwrap_or(usize::MAX);
+        let start = header.saturating_add(8);
+        let header = bytes.get(8..start).ok_or_else(|| bad("shorter than its header"))?;
+        let metadata = parse_header(&path, header)?;
+        let len = (bytes.len() - start) as u64;
+        let this = Self { path, metadata, data: Data::Bytes { bytes, start } };
+        this.check_length(len)?;
+        Ok(this)
+    }
+
+    fn check_length(&self, got: u64) -> Result<()> {
+        let want = self.metadata.data_len() as u64;
+        if got == want {
+            return Ok(());
+        }
+        let problem =
+            format!("truncated or damaged: {got} bytes of tensors, the header says {want}");
+        Err(Error::BadFile { path: self.path.clone(), problem })
+    }
+
+    /// The file, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names of the tensors.
+    pub fn names(&self) -> Vec<String> {
+        self.metadata.offset_keys()
+    }
+
+    /// Shape of a tensor, if it is there.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.metadata.info(name).map(|info| info.shape.as_slice())
+    }
+
+    /// The values of a tensor as f32, whatever float type the file holds.
+    ///
+    /// # Errors
+    /// Absent, of another type, or unreadable.
+    pub fn f32s(&mut self, name: &str) -> Result<Vec<f32>> {
+        let (dtype, from, to) = self.place(name)?;
+        let Some((width, decode)) = float_decoder(dtype) else {
+            return Err(Error::TensorType {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                got: dtype.to_string(),
+                want: "F32, F16, BF16 or F64",
+            });
+        };
+        let mut values = Vec::with_capacity((to - from) / width);
+        self.read(from, to, |bytes| values.extend(bytes.chunks_exact(width).map(decode)))?;
+        Ok(values)
+    }
+
+    /// A tensor as f32 on the CPU.
+    ///
+    /// # Errors
+    /// As [`TensorFile::f32s`].
+    pub fn tensor(&mut self, name: &str) -> Result<Tensor> {
+        let values = self.f32s(name)?;
+        let shape = self.shape(name).unwrap_or_default().to_vec();
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+
+    /// A tensor as stored, for the types candle has: floats, u8, u32, i64.
+    ///
+    /// # Errors
+    /// Absent, of another type, or unreadable.
+    pub fn raw(&mut self, name: &str) -> Result<Tensor> {
+        let (dtype, from, to) = self.place(name)?;
+        let mut bytes = Vec::with_capacity(to - from);
+        self.read(from, to, |part| bytes.extend_from_slice(part))?;
+        let shape = self.shape(name).unwrap_or_default().to_vec();
+        let as_is = match dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F64 => DType::F64,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            Dtype::U8 => DType::U8,
+            Dtype::U32 => DType::U32,
+            Dtype::I64 => DType::I64,
+            other => {
+                return Err(Error::TensorType {
+                    path: self.path.clone(),
+                    name: name.to_owned(),
+                    got: other.to_string(),
+                    want: "F32, F64, F16, BF16, U8, U32 or I64",
+                });
+            }
+        };
+        Ok(Tensor::from_raw_buffer(&bytes, as_is, &shape, &Device::Cpu)?)
+    }
+
+    /// Type and extent of a tensor, in bytes from the end of the header.
+    fn place(&self, name: &str) -> Result<(Dtype, usize, usize)> {
+        let info = self.metadata.info(name).ok_or_else(|| Error::MissingTensor {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            want: Vec::new(),
+        })?;
+        let (from, to) = info.data_offsets;
+        Ok((info.dtype, from, to))
+    }
+
+    /// Pass the bytes `from..to` to `take`, part by part: parts end at multiples of 8 bytes.
+    fn read(&mut self, from: usize, to: usize, mut take: impl FnMut(&[u8])) -> Result<()> {
+        const PART_BYTES: usize = 1 << 20;
+        match &mut self.data {
+            Data::Bytes { bytes, start } => take(&bytes[*start + from..*start + to]),
+            Data::File { file, start } => {
+                let io = |source| Error::Io { path: self.path.clone(), source };
+                let mut buffer = vec![0u8; PART_BYTES.min(to - from)];
+                file.seek(SeekFrom::Start(*start + from as u64)).map_err(io)?;
+                let mut at = from;
+                while at < to {
+                    let part = &mut buffer[..PART_BYTES.min(to - at)];
+                    file.read_exact(part).map_err(io)?;
+                    take(part);
+                    at += part.len();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse_header(path: &Path, header: &[u8]) -> Result<Metadata> {
+    serde_json::from_slice(header).map_err(|e| Error::BadFile {
+        path: path.to_owned(),
+        problem: format!("not a safetensors header: {e}"),
+    })
+}
+
+type Decoder = fn(&[u8]) -> f32;
+
+/// Width in bytes of a float type, and its conversion to f32.
+#[allow(clippy::cast_possible_truncation)]
+fn float_decoder(dtype: Dtype) -> Option<(usize, Decoder)> {
+    use half::{bf16, f16};
+    Some(match dtype {
+        Dtype::F32 => (4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+        Dtype::F16 => (2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32()),
+        Dtype::BF16 => (2, |b| bf16::from_le_bytes([b[0], b[1]]).to_f32()),
+        Dtype::F64 => {
+            (8, |b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32)
+        }
+        _ => return None,
+    })
+}
+
+impl WeightSource for TensorFile {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.take_if_there(name, shape)?.ok_or_else(|| Error::MissingTensor {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            want: shape.to_vec(),
+        })
+    }
+
+    fn take_if_there(&mut self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
+        match self.shape(name) {
+            None => Ok(None),
+            Some(got) if got != shape => Err(Error::TensorShape {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                got: got.to_vec(),
+                want: shape.to_vec(),
+            }),
+            Some(_) => self.tensor(name).map(Some),
+        }
+    }
+}

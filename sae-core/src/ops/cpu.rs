@@ -1,0 +1,55 @@
+//! A look at the f32 values of a tensor on the CPU.
+
+use candle_core::{CpuStorage, DType, Layout, Storage, Tensor};
+use parking_lot::RwLockReadGuard;
+
+use crate::{Error, Result};
+
+/// Whether the fused kernels apply.
+pub fn is_cpu_f32(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::F32
+}
+
+/// A borrowed view of the f32 values behind a tensor on the CPU.
+pub struct F32s<'a> {
+    storage: RwLockReadGuard<'a, Storage>,
+    layout: &'a Layout,
+}
+
+impl<'a> F32s<'a> {
+    /// Borrow the values of `x`.
+    ///
+    /// # Errors
+    /// `x` is not f32 on the CPU (check [`is_cpu_f32`] first).
+    pub fn new(x: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = x.storage_and_layout();
+        match &*storage {
+            Storage::Cpu(CpuStorage::F32(_)) => Ok(Self { storage, layout }),
+            _ => Err(Error::InputShape {
+                what: "a tensor for a CPU kernel",
+                got: layout.dims().to_vec(),
+                want: "f32 on the CPU".to_owned(),
+            }),
+        }
+    }
+
+    /// The values from the first element of the view to the end of the buffer; address them with
+    /// [`F32s::strides`].
+    pub fn values(&self) -> &[f32] {
+        match &*self.storage {
+            Storage::Cpu(CpuStorage::F32(values)) => &values[self.layout.start_offset()..],
+            // `new` admits f32 on the CPU only.
+            _ => &[],
+        }
+    }
+
+    /// The values in order, when the view is contiguous.
+    pub fn contiguous(&self) -> Option<&[f32]> {
+        self.layout.is_contiguous().then(|| &self.values()[..self.layout.shape().elem_count()])
+    }
+
+    /// Distance between neighbours on each axis, in elements.
+    pub fn strides(&self) -> &[usize] {
+        self.layout.stride()
+    }
+}

@@ -1,0 +1,222 @@
+//! Matrix products on slices: the only `unsafe` of this crate.
+//!
+//! A thin, bounds-checked skin over the `gemm` crate (the kernel that candle itself uses on the
+//! CPU), and a tiled product whose tiles pass through an epilogue while they are still in cache.
+#![allow(unsafe_code)]
+
+use rayon::prelude::*;
+
+/// A read-only matrix on a slice, with any strides.
+#[derive(Clone, Copy, Debug)]
+pub struct Mat<'a> {
+    data: &'a [f32],
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+    /// Distance between rows, in elements.
+    pub row_stride: usize,
+    /// Distance between columns, in elements.
+    pub col_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// A matrix of `rows` x `cols` on `data`; `None` if the last element lies outside.
+    pub fn new(
+        data: &'a [f32],
+        (rows, cols): (usize, usize),
+        (row_stride, col_stride): (usize, usize),
+    ) -> Option<Self> {
+        let last = rows.saturating_sub(1) * row_stride + cols.saturating_sub(1) * col_stride;
+        (rows * cols == 0 || last < data.len()).then_some(Self {
+            data,
+            rows,
+            cols,
+            row_stride,
+            col_stride,
+        })
+    }
+
+    /// Rows `from..from + rows` and columns `col..col + cols`.
+    fn block(self, (row, rows): (usize, usize), (col, cols): (usize, usize)) -> Self {
+        debug_assert!(row + rows <= self.rows && col + cols <= self.cols);
+        let data = &self.data[row * self.row_stride + col * self.col_stride..];
+        Self { data, rows, cols, ..self }
+    }
+
+    /// Row `row`, when columns are contiguous.
+    pub fn row(&self, row: usize) -> &'a [f32] {
+        debug_assert_eq!(self.col_stride, 1);
+        &self.data[row * self.row_stride..][..self.cols]
+    }
+
+    /// Column `col`, when rows are contiguous along it.
+    pub fn col(&self, col: usize) -> &'a [f32] {
+        debug_assert_eq!(self.row_stride, 1);
+        &self.data[col * self.col_stride..][..self.rows]
+    }
+}
+
+/// `dst = scale * lhs rhs`, with `dst` row-major of row stride `dst_stride`; one thread.
+///
+/// # Panics
+/// `dst` is too short or the inner dimensions differ: callers check shapes first.
+pub fn gemm(dst: &mut [f32], dst_stride: usize, lhs: Mat<'_>, rhs: Mat<'_>, scale: f32) {
+    let (m, n) = (lhs.rows, rhs.cols);
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(dst_stride >= n && (m - 1) * dst_stride + n <= dst.len(), "destination too short");
+    // SAFETY: the assertion above shows that every row of the destination lies inside `dst`,
+    // which is borrowed exclusively.
+    unsafe { gemm_raw(dst.as_mut_ptr(), dst_stride, lhs, rhs, scale) }
+}
+
+/// # Safety
+/// `dst` must be valid for writes of `lhs.rows` rows of `rhs.cols` elements, `stride` apart.
+unsafe fn gemm_raw(dst: *mut f32, stride: usize, lhs: Mat<'_>, rhs: Mat<'_>, scale: f32) {
+    assert_eq!(lhs.cols, rhs.rows, "inner dimensions differ");
+    // A slice never holds more than isize::MAX bytes, so no stride inside one overflows.
+    let signed = usize::cast_signed;
+    // SAFETY: `Mat::new` checked that all elements of both operands lie inside their slices; the
+    // caller vouches for `dst`, which cannot alias them because it is exclusively borrowed.
+    unsafe {
+        gemm::gemm(
+            lhs.rows,
+            rhs.cols,
+            lhs.cols,
+            dst,
+            1,
+            signed(stride),
+            false,
+            lhs.data.as_ptr(),
+            signed(lhs.col_stride),
+            signed(lhs.row_stride),
+            rhs.data.as_ptr(),
+            signed(rhs.col_stride),
+            signed(rhs.row_stride),
+            0.0,
+            scale,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// Columns of a tile: enough to pack the left side seldom, few enough to stay in cache.
+const TILE_COLS: usize = 1024;
+/// Rows of a tile.
+const TILE_ROWS: usize = 512;
+/// Tiles wanted per thread, so that threads end together.
+const TILES_PER_THREAD: usize = 3;
+
+/// How to cut an `m` x `n` product into tiles: rows and columns of one tile.
+fn tile_shape(m: usize, n: usize) -> (usize, usize) {
+    const LEAST_COLS: usize = 128;
+    let wanted = rayon::current_num_threads() * TILES_PER_THREAD;
+    let rows = m.min(TILE_ROWS);
+    let row_tiles = m.div_ceil(rows);
+    let col_tiles = wanted.div_ceil(row_tiles).max(n.div_ceil(TILE_COLS));
+    let cols = n.div_ceil(col_tiles).next_multiple_of(16).max(LEAST_COLS.min(n));
+    (rows, cols)
+}
+
+/// `out = lhs rhs` (row-major `[lhs.rows, rhs.cols]`), all threads; `finish(row, col, segment)` is
+/// called once for every row segment of every tile after it was computed.
+///
+/// The cut depends on the shapes and the number of threads, never on timing; each element is
+/// computed by one call of the kernel over the whole inner dimension.
+///
+/// # Panics
+/// `out` has another length or the inner dimensions differ: callers check shapes first.
+pub fn gemm_tiled(
+    out: &mut [f32],
+    lhs: Mat<'_>,
+    rhs: Mat<'_>,
+    finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
+    let (m, n) = (lhs.rows, rhs.cols);
+    assert_eq!(out.len(), m * n, "destination of another size");
+    assert_eq!(lhs.cols, rhs.rows, "inner dimensions differ");
+    if out.is_empty() {
+        return;
+    }
+    let (rows, cols) = tile_shape(m, n);
+    let tiles: Vec<(usize, usize)> =
+        (0..n).step_by(cols).flat_map(|c| (0..m).step_by(rows).map(move |r| (r, c))).collect();
+    let out = SendPtr(out.as_mut_ptr());
+    tiles.into_par_iter().for_each(|(row, col)| {
+        let (height, width) = (rows.min(m - row), cols.min(n - col));
+        let out = &out;
+        // SAFETY: the tile lies inside the m x n matrix behind `out`, and tiles do not overlap, so
+        // this thread alone touches these elements.
+        unsafe {
+            let tile = out.0.add(row * n + col);
+            gemm_raw(
+                tile,
+                n,
+                lhs.block((row, height), (0, lhs.cols)),
+                rhs.block((0, rhs.rows), (col, width)),
+                1.0,
+            );
+            for r in 0..height {
+                let segment = std::slice::from_raw_parts_mut(tile.add(r * n), width);
+                finish(row + r, col, segment);
+            }
+        }
+    });
+}
+
+/// `lhs rhs` tile by tile without ever holding the whole product: `take(row, col, tile)` gets each
+/// tile (row-major, `tile.len() / rows` columns) in scratch that is reused.
+///
+/// # Panics
+/// The inner dimensions differ: callers check shapes first.
+pub fn gemm_visit<R: Send>(
+    lhs: Mat<'_>,
+    rhs: Mat<'_>,
+    take: impl Fn(Tile<'_>) -> R + Sync,
+) -> Vec<R> {
+    let (m, n) = (lhs.rows, rhs.cols);
+    if m == 0 || n == 0 {
+        return Vec::new();
+    }
+    let (rows, cols) = tile_shape(m, n);
+    let tiles: Vec<(usize, usize)> =
+        (0..m).step_by(rows).flat_map(|r| (0..n).step_by(cols).map(move |c| (r, c))).collect();
+    tiles
+        .into_par_iter()
+        .map_init(Vec::new, |scratch: &mut Vec<f32>, (row, col)| {
+            let (height, width) = (rows.min(m - row), cols.min(n - col));
+            scratch.resize(rows * cols, 0.0);
+            let values = &mut scratch[..height * width];
+            let (left, right) =
+                (lhs.block((row, height), (0, lhs.cols)), rhs.block((0, rhs.rows), (col, width)));
+            gemm(values, width, left, right, 1.0);
+            take(Tile { row, col, rows: height, cols: width, values })
+        })
+        .collect()
+}
+
+/// One tile of a product: its place and its values, row-major.
+#[derive(Debug)]
+pub struct Tile<'a> {
+    /// First row.
+    pub row: usize,
+    /// First column.
+    pub col: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+    /// `[rows, cols]`.
+    pub values: &'a mut [f32],
+}
+
+struct SendPtr(*mut f32);
+// SAFETY: used only to hand disjoint tiles of one exclusively borrowed slice to threads.
+unsafe impl Sync for SendPtr {}
+// SAFETY: as above.
+unsafe impl Send for SendPtr {}

@@ -1,0 +1,225 @@
+//! `x W + b`, with the bias (and an activation) applied while each tile is still in cache.
+
+use candle_core::{D, Tensor};
+use rayon::prelude::*;
+
+use super::cpu::{F32s, is_cpu_f32};
+use super::gemm::{Mat, gemm_tiled};
+use super::pointwise::{Activation, activate};
+use super::vector;
+use crate::grad::attach;
+use crate::{Error, Result};
+
+/// Up to so many rows, streaming the weights once beats packing them for the matrix kernel.
+const FEW_ROWS: usize = 4;
+/// Columns that one task of the few-rows kernel accumulates: half of a first-level cache.
+const STRIP: usize = 1024;
+
+/// A frozen affine map, `[.., d_in] -> [.., d_out]`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// `weight` `[d_in, d_out]`, of any strides; `bias` `[d_out]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other.
+    pub fn new(weight: Tensor, bias: Option<Tensor>) -> Result<Self> {
+        let (_, d_out) = weight.dims2()?;
+        if let Some(bias) = bias.as_ref().filter(|b| b.dims() != [d_out]) {
+            return Err(Error::InputShape {
+                what: "a bias",
+                got: bias.dims().to_vec(),
+                want: format!("[{d_out}]"),
+            });
+        }
+        Ok(Self { weight, bias })
+    }
+
+    /// `[d_in, d_out]`
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// `[d_out]`
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
+    /// `x W + b`, `[.., d_in] -> [.., d_out]`.
+    ///
+    /// # Errors
+    /// Another width than `d_in`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        linear(x, &self.weight, self.bias.as_ref())
+    }
+
+    /// `activation(x W + b)`, `[.., d_in] -> [.., d_out]`, in one pass where no gradient flows.
+    ///
+    /// # Errors
+    /// Another width than `d_in`.
+    pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        if x.track_op() || !is_cpu_f32(x) || !is_cpu_f32(&self.weight) {
+            return activate(&self.forward(x)?, activation);
+        }
+        kernel(x, &self.weight, self.bias.as_ref(), Some(activation))
+    }
+}
+
+/// `x W + b` with `W` and `b` constant: `x` `[.., d_in]`, `W` `[d_in, d_out]` of any strides, `b`
+/// `[d_out]`. The gradient with respect to `x` is `g W^T`; none is kept for the weights.
+///
+/// # Errors
+/// Another width than `d_in`.
+pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
+    let d_in = w.dim(0)?;
+    if x.rank() == 0 || x.dim(D::Minus1)? != d_in {
+        return Err(Error::WrongWidth {
+            what: "the input of a linear map",
+            got: x.dims().to_vec(),
+            want: d_in,
+        });
+    }
+    let plain = x.detach();
+    let value = if is_cpu_f32(x) && is_cpu_f32(w) {
+        kernel(&plain, w, b, None)?
+    } else {
+        let y = plain.broadcast_matmul(w)?;
+        match b {
+            Some(b) => y.broadcast_add(b)?,
+            None => y,
+        }
+    };
+    if !x.track_op() {
+        return Ok(value);
+    }
+    let transposed = w.t()?;
+    attach(x, value, move |g| linear(&g.contiguous()?, &transposed, None))
+}
+
+fn kernel(
+    x: &Tensor,
+    w: &Tensor,
+    b: Option<&Tensor>,
+    activation: Option<Activation>,
+) -> Result<Tensor> {
+    let (d_in, d_out) = w.dims2()?;
+    let mut shape = x.dims().to_vec();
+    shape.pop();
+    let rows: usize = shape.iter().product();
+    shape.push(d_out);
+    let x = x.contiguous()?;
+    let (x, w) = (F32s::new(&x)?, F32s::new(w)?);
+    let bias = b.map(Tensor::contiguous).transpose()?;
+    let bias = bias.as_ref().map(F32s::new).transpose()?;
+    let bias = bias.as_ref().and_then(F32s::contiguous);
+    let (Some(lhs), Some(rhs)) = (
+        Mat::new(x.values(), (rows, d_in), (d_in, 1)),
+        Mat::new(w.values(), (d_in, d_out), (w.strides()[0], w.strides()[1])),
+    ) else {
+        return Err(Error::BadCodes { problem: "a tensor's layout points outside its storage" });
+    };
+    let mut out = vec![0f32; rows * d_out];
+    let finish = |_: usize, col: usize, segment: &mut [f32]| {
+        if let Some(bias) = bias {
+            vector::add(segment, &bias[col..col + segment.len()]);
+        }
+        if let Some(activation) = activation {
+            activation.apply_slice(segment);
+        }
+    };
+    if rows <= FEW_ROWS && (rhs.col_stride == 1 || rhs.row_stride == 1) {
+        few_rows(&mut out, lhs, rhs, &finish);
+    } else {
+        gemm_tiled(&mut out, lhs, rhs, finish);
+    }
+    Ok(Tensor::from_vec(out, shape, &candle_core::Device::Cpu)?)
+}
+
+/// The product for a handful of rows: bound by reading the weights, which it does once.
+fn few_rows(
+    out: &mut [f32],
+    lhs: Mat<'_>,
+    rhs: Mat<'_>,
+    finish: &(impl Fn(usize, usize, &mut [f32]) + Sync),
+) {
+    let (rows, n) = (lhs.rows, rhs.cols);
+    // Strips are computed apart and then put in place: `rows` is small, so the copy is too.
+    let strips: Vec<Vec<f32>> = (0..n.div_ceil(STRIP))
+        .into_par_iter()
+        .map(|strip| {
+            let col = strip * STRIP;
+            let width = STRIP.min(n - col);
+            let mut part = vec![0f32; rows * width];
+            for (r, y) in part.chunks_exact_mut(width).enumerate() {
+                let x = lhs.row(r);
+                if rhs.row_stride == 1 {
+                    vector::dots(y, x, |j| rhs.col(col + j));
+                } else {
+                    vector::accumulate(y, x, |k| &rhs.row(k)[col..col + width]);
+                }
+                finish(r, col, y);
+            }
+            part
+        })
+        .collect();
+    for (strip, part) in strips.iter().enumerate() {
+        let col = strip * STRIP;
+        let width = STRIP.min(n - col);
+        for (r, y) in part.chunks_exact(width).enumerate() {
+            out[r * n + col..][..width].copy_from_slice(y);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    /// The same product by candle alone.
+    fn reference(x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+        Ok(x.broadcast_matmul(w)?.broadcast_add(b)?)
+    }
+
+    fn check(rows: usize, d_in: usize, d_out: usize, transposed: bool) -> Result<()> {
+        let device = Device::Cpu;
+        let x = Tensor::randn(0f32, 1.0, (rows, d_in), &device)?;
+        let w = if transposed {
+            Tensor::randn(0f32, 1.0, (d_out, d_in), &device)?.t()?
+        } else {
+            Tensor::randn(0f32, 1.0, (d_in, d_out), &device)?
+        };
+        let b = Tensor::randn(0f32, 1.0, d_out, &device)?;
+        let diff = (linear(&x, &w, Some(&b))? - reference(&x, &w, &b)?)?.abs()?.max_all()?;
+        assert!(diff.to_scalar::<f32>()? < 2e-4, "{rows}x{d_in}x{d_out} transposed {transposed}");
+        Ok(())
+    }
+
+    #[test]
+    fn every_path_equals_the_plain_product() -> Result<()> {
+        for transposed in [false, true] {
+            for (rows, d_in, d_out) in
+                [(1, 7, 5), (1, 768, 3000), (3, 33, 1025), (5, 64, 100), (700, 48, 1300)]
+            {
+                check(rows, d_in, d_out, transposed)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_a_matrix_product() -> Result<()> {
+        let x = candle_core::Var::randn(0f32, 1.0, (6, 5), &Device::Cpu)?;
+        let w = Tensor::randn(0f32, 1.0, (5, 4), &Device::Cpu)?;
+        let k = Tensor::randn(0f32, 1.0, (6, 4), &Device::Cpu)?;
+        let ours = (linear(x.as_tensor(), &w, None)? * &k)?.sum_all()?.backward()?;
+        let want = k.matmul(&w.t()?)?;
+        let got = ours.get(x.as_tensor()).ok_or(Error::NoLogits)?;
+        assert!((got - want)?.abs()?.max_all()?.to_scalar::<f32>()? < 1e-5);
+        Ok(())
+    }
+}

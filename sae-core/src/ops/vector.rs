@@ -1,0 +1,146 @@
+//! Loops over slices, compiled for the widest vectors that the machine has.
+
+use pulp::Arch;
+
+/// `y += a * x`
+#[inline(always)]
+fn axpy(y: &mut [f32], a: f32, x: &[f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += a * x;
+    }
+}
+
+/// Dot product in sixteen partial sums.
+#[inline(always)]
+pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
+    const LANES: usize = 32;
+    let mut sums = [0f32; LANES];
+    let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+    let tail: f32 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in xs.zip(ys) {
+        for lane in 0..LANES {
+            sums[lane] += x[lane] * y[lane];
+        }
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    sums[0] + tail
+}
+
+/// `y += sum_i a[i] * rows[i]`, four rows at a time.
+#[inline(always)]
+fn add_rows<'r>(y: &mut [f32], a: &[f32], row: impl Fn(usize) -> &'r [f32]) {
+    let n = y.len();
+    let mut i = 0;
+    while i + 4 <= a.len() {
+        let (r0, r1, r2, r3) = (&row(i)[..n], &row(i + 1)[..n], &row(i + 2)[..n], &row(i + 3)[..n]);
+        let (a0, a1, a2, a3) = (a[i], a[i + 1], a[i + 2], a[i + 3]);
+        for j in 0..n {
+            y[j] += (a0 * r0[j] + a1 * r1[j]) + (a2 * r2[j] + a3 * r3[j]);
+        }
+        i += 4;
+    }
+    for i in i..a.len() {
+        axpy(y, a[i], &row(i)[..n]);
+    }
+}
+
+/// `y += sum_i a[i] * rows[i]`, with the rows found by `row`.
+pub(super) fn accumulate<'r>(y: &mut [f32], a: &[f32], row: impl Fn(usize) -> &'r [f32]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || add_rows(y, a, row),
+    );
+}
+
+/// `y[j] = x . rows[j]`, with the rows found by `row`.
+pub(super) fn dots<'r>(y: &mut [f32], x: &[f32], row: impl Fn(usize) -> &'r [f32]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (j, y) in y.iter_mut().enumerate() {
+                *y = dot(x, row(j));
+            }
+        },
+    );
+}
+
+/// `y += x`
+pub(super) fn add(y: &mut [f32], x: &[f32]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || axpy(y, 1.0, x),
+    );
+}
+
+/// Sum and sum of squares about a given centre, in f32 lanes.
+pub(super) fn sum(x: &[f32]) -> f32 {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || lanes(x, |v| v),
+    )
+}
+
+/// `sum (x - centre)^2`
+pub(super) fn sum_squares(x: &[f32], centre: f32) -> f32 {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            lanes(
+                x,
+                #[inline(always)]
+                |v| (v - centre) * (v - centre),
+            )
+        },
+    )
+}
+
+#[inline(always)]
+fn lanes(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    const LANES: usize = 32;
+    let mut sums = [0f32; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let tail: f32 = chunks.remainder().iter().map(|v| f(*v)).sum();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            sums[lane] += f(chunk[lane]);
+        }
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    sums[0] + tail
+}
+
+/// `y = (x - centre) * scale`, then `* gain + bias` where given.
+pub(super) fn scale_shift(
+    y: &mut [f32],
+    x: &[f32],
+    (centre, scale): (f32, f32),
+    affine: Option<(&[f32], &[f32])>,
+) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || match affine {
+            None => {
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = (x - centre) * scale;
+                }
+            }
+            Some((gain, bias)) => {
+                for (((y, x), g), b) in y.iter_mut().zip(x).zip(gain).zip(bias) {
+                    *y = (x - centre) * scale * g + b;
+                }
+            }
+        },
+    );
+}

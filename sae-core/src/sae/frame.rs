@@ -1,0 +1,96 @@
+//! `Frame`: what decode needs in order to undo what encode did to its input.
+
+use candle_core::{D, Tensor};
+
+use super::spec::{Normalize, Reshape, SaeSpec};
+use crate::{Error, Result};
+
+/// How one input was flattened and normalised; `decode` undoes it.
+///
+/// A value, not state of the SAE: `encode` is `&self`, and a default frame decodes synthetic codes
+/// (steering vectors need exactly that).
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    /// Added to the output: `[.., 1]`.
+    mean: Option<Tensor>,
+    /// Multiplied into the output: `[.., 1]`.
+    scale: Option<Tensor>,
+    /// Number of heads and width of one, when the input came as `[.., n_heads, d_head]`.
+    heads: Option<(usize, usize)>,
+    /// The axes before the last of the flattened input.
+    leading: Option<Vec<usize>>,
+}
+
+impl Frame {
+    /// Flatten the heads of `x` where the SAE reads `hook_z`: `[.., n_heads, d_head]` or
+    /// `[.., d_in]` -> `[.., d_in]`.
+    pub(crate) fn flatten(spec: &SaeSpec, x: &Tensor) -> Result<(Tensor, Self)> {
+        let dims = x.dims();
+        let leading = |axes: usize| Some(dims[..dims.len() - axes].to_vec());
+        if dims.last() == Some(&spec.d_in) {
+            return Ok((x.clone(), Self { leading: leading(1), ..Self::default() }));
+        }
+        if let (Reshape::HookZ, [.., n_heads, d_head]) = (spec.reshape_activations, dims)
+            && n_heads * d_head == spec.d_in
+        {
+            let heads = Some((*n_heads, *d_head));
+            let frame = Self { heads, leading: leading(2), ..Self::default() };
+            return Ok((x.flatten_from(dims.len() - 2)?, frame));
+        }
+        Err(Error::WrongWidth { what: "the input of the SAE", got: dims.to_vec(), want: spec.d_in })
+    }
+
+    /// Normalise `x` `[.., d_in]` as the SAE was trained to see it, and remember how.
+    ///
+    /// `constant_norm_rescale`: `x sqrt(d_in) / |x|`. `layer_norm`: `(x - mean) / (std + 1e-5)`
+    /// with the unbiased standard deviation; the output is `y std + mean`.
+    pub(crate) fn normalize(self, spec: &SaeSpec, x: &Tensor) -> Result<(Tensor, Self)> {
+        #[allow(clippy::cast_precision_loss)]
+        let d_in = spec.d_in as f64;
+        match spec.normalize_activations {
+            Normalize::None | Normalize::ExpectedAverageOnlyIn | Normalize::CovarianceWhitening => {
+                Ok((x.clone(), self))
+            }
+            Normalize::ConstantNormRescale => {
+                let norm = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
+                let scale = (norm / d_in.sqrt())?;
+                Ok((x.broadcast_div(&scale)?, Self { scale: Some(scale), ..self }))
+            }
+            Normalize::LayerNorm => {
+                const EPS: f64 = 1e-5;
+                let mean = x.mean_keepdim(D::Minus1)?;
+                let centred = x.broadcast_sub(&mean)?;
+                let var = (centred.sqr()?.sum_keepdim(D::Minus1)? / (d_in - 1.0))?;
+                let std = var.sqrt()?;
+                let x = centred.broadcast_div(&(&std + EPS)?)?;
+                Ok((x, Self { mean: Some(mean), scale: Some(std), ..self }))
+            }
+        }
+    }
+
+    /// The axes before the last of the flattened input; `None` in a default frame.
+    pub(crate) fn leading(&self) -> Option<Vec<usize>> {
+        self.leading.clone()
+    }
+
+    /// Undo the normalisation: `[.., d_out]`.
+    pub(crate) fn restore(&self, y: &Tensor) -> Result<Tensor> {
+        let mut y = y.clone();
+        if let Some(scale) = &self.scale {
+            y = y.broadcast_mul(scale)?;
+        }
+        if let Some(mean) = &self.mean {
+            y = y.broadcast_add(mean)?;
+        }
+        Ok(y)
+    }
+
+    /// Give the heads back: `[.., d_out]` -> the shape in which the input came.
+    pub(crate) fn unflatten(&self, y: &Tensor) -> Result<Tensor> {
+        let Some((n_heads, d_head)) = self.heads else { return Ok(y.clone()) };
+        let mut shape = y.dims().to_vec();
+        shape.pop();
+        shape.extend([n_heads, d_head]);
+        Ok(y.reshape(shape)?)
+    }
+}

@@ -1,0 +1,23 @@
+//! SAELens directories: `cfg.json`, `sae_weights.safetensors`, maybe `sparsity.safetensors`.
+//!
+//! Read: version 6, and the layouts of versions 3 to 5. Written: version 6. The legacy rules are
+//! those of SAELens' `handle_config_defaulting` (`sae_lens/loading/pretrained_sae_loaders.py`), less
+//! its two silent errors: a `tanh-relu` SAE stays one, and a finetuned scaling factor is kept.
+
+mod config;
+mod legacy;
+mod load;
+mod save;
+
+pub use config::parse_config;
+pub use load::{LoadOptions, LoadReport, Loaded, load};
+pub use save::save;
+
+/// The configuration.
+pub const CFG_FILE: &str = "cfg.json";
+/// The weights.
+pub const WEIGHTS_FILE: &str = "sae_weights.safetensors";
+/// log10 of how often each latent fires.
+pub const SPARSITY_FILE: &str = "sparsity.safetensors";
+/// The version whose layout is written.
+pub const WRITTEN_VERSION: &str = "6.54.12";

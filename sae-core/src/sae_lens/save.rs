@@ -1,0 +1,67 @@
+//! Writing an SAE as a SAELens directory of version 6.
+
+use std::path::Path;
+
+use candle_core::Tensor;
+use serde_json::{Map, Value, json};
+
+use super::{CFG_FILE, SPARSITY_FILE, WEIGHTS_FILE, WRITTEN_VERSION};
+use crate::io::{write_atomic, write_tensors};
+use crate::sae::{Architecture, Sae, SaeSpec};
+use crate::{Error, Result};
+
+/// Write `cfg.json`, `sae_weights.safetensors` and, if given, `sparsity.safetensors` into `dir`.
+///
+/// Each file is there whole or not at all; the configuration comes last, so that a directory that
+/// has one is complete. A finetuned scaling factor, which version 6 cannot say, is folded into
+/// `W_dec`: latents and outputs stay.
+///
+/// # Errors
+/// A file cannot be written, or version 6 has no way to say what the SAE is (tanh-relu).
+pub fn save(dir: &Path, sae: &dyn Sae, log_sparsity: Option<&Tensor>) -> Result<()> {
+    let cfg = config(sae.spec()).ok_or_else(|| Error::NotFoldable {
+        op: "write as SAELens 6",
+        why: "tanh-relu latents, which that version does not know",
+    })?;
+    let mut tensors = sae.tensors();
+    if let Some(at) = tensors.iter().position(|(n, _)| *n == "finetuning_scaling_factor") {
+        let (_, scale) = tensors.remove(at);
+        for (name, tensor) in &mut tensors {
+            if *name == "W_dec" {
+                *tensor = tensor.broadcast_mul(&scale.unsqueeze(1)?)?;
+            }
+        }
+    }
+    write_tensors(&dir.join(WEIGHTS_FILE), tensors)?;
+    if let Some(sparsity) = log_sparsity {
+        write_tensors(&dir.join(SPARSITY_FILE), [("sparsity", sparsity.clone())])?;
+    }
+    let text = format!("{:#}\n", Value::Object(cfg));
+    write_atomic(&dir.join(CFG_FILE), text.as_bytes())
+}
+
+fn config(spec: &SaeSpec) -> Option<Map<String, Value>> {
+    let mut metadata = spec.metadata.clone();
+    metadata.remove("finetuning_scaling_factor");
+    metadata.insert("sae_lens_version".to_owned(), json!(WRITTEN_VERSION));
+    let mut cfg = Map::new();
+    let mut put = |key: &str, value: Value| cfg.insert(key.to_owned(), value);
+    put("architecture", json!(spec.architecture.as_str()));
+    put("d_in", json!(spec.d_in));
+    put("d_sae", json!(spec.d_sae));
+    put("dtype", json!("float32"));
+    put("device", json!("cpu"));
+    put("apply_b_dec_to_input", json!(spec.apply_b_dec_to_input));
+    put("normalize_activations", json!(spec.normalize_activations.as_str()));
+    put("reshape_activations", json!(spec.reshape_activations.as_str()));
+    match spec.architecture {
+        Architecture::Standard { tanh: true } => return None,
+        Architecture::TopK { k, rescale_acts_by_decoder_norm } => {
+            put("k", json!(k));
+            put("rescale_acts_by_decoder_norm", json!(rescale_acts_by_decoder_norm));
+        }
+        _ => {}
+    }
+    put("metadata", Value::Object(metadata));
+    Some(cfg)
+}

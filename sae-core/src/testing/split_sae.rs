@@ -1,0 +1,51 @@
+//! `SplitSae`: an SAE that reconstructs exactly, by construction.
+
+use candle_core::{D, DType, Device, Tensor};
+
+use crate::Result;
+use crate::hook::{HookName, SaeSite};
+use crate::sae::{Architecture, Frame, Probe, Sae, SaeSpec};
+
+/// Two latents per coordinate, its positive and its negative part: `d_sae = 2 d_in`, and
+/// `reconstruct(x)` is `x`.
+pub struct SplitSae {
+    spec: SaeSpec,
+    decoder: Tensor,
+}
+
+impl SplitSae {
+    /// For activations of width `d_in` at a hook.
+    ///
+    /// # Errors
+    /// The tensor operation failed.
+    pub fn new(d_in: usize, at: HookName) -> Result<Self> {
+        let eye = Tensor::eye(d_in, DType::F32, &Device::Cpu)?;
+        let spec = SaeSpec::new(Architecture::Standard { tanh: false }, d_in, 2 * d_in).at(at);
+        Ok(Self { spec, decoder: Tensor::cat(&[&eye, &eye.neg()?], 0)? })
+    }
+}
+
+impl Sae for SplitSae {
+    fn spec(&self) -> &SaeSpec {
+        &self.spec
+    }
+
+    fn decoder(&self) -> &Tensor {
+        &self.decoder
+    }
+
+    fn encode_with(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<(Tensor, Frame)> {
+        let x = probe.at(SaeSite::Input, x.clone())?;
+        let pre = probe.at(SaeSite::ActsPre, Tensor::cat(&[&x, &x.neg()?], D::Minus1)?)?;
+        Ok((probe.at(SaeSite::ActsPost, pre.relu()?)?, Frame::default()))
+    }
+
+    fn decode_with(&self, acts: &Tensor, _: &Frame, probe: &mut dyn Probe) -> Result<Tensor> {
+        let halves = acts.chunk(2, D::Minus1)?;
+        probe.at(SaeSite::Recons, (&halves[0] - &halves[1])?)
+    }
+
+    fn tensors(&self) -> Vec<(&'static str, Tensor)> {
+        vec![("W_dec", self.decoder.clone())]
+    }
+}
