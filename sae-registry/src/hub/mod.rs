@@ -1,7 +1,7 @@
 //! `Hub`: files of the Hugging Face hub, kept in the cache that Python's `huggingface_hub` also uses.
 //!
-//! This is `hf-hub` 0.5 and not 1.0, because 0.5 (`ureq`, blocking) brings 64 crates where 1.0 (`tokio`,
-//! `reqwest`, an unconditional Xet client) brings 284, and what 0.5 lacks (offline mode, a length check,
+//! This is `hf-hub` 0.5 and not 1.0, because 0.5 (`ureq`, blocking) brings 54 crates where 1.0 (`tokio`,
+//! `reqwest`, an unconditional Xet client) brings 224, and what 0.5 lacks (offline mode, a length check,
 //! reuse of finished downloads, typed statuses) is the few lines of this module.
 //!
 //! Two limits come with 0.5: it sets no timeouts (interrupt a stalled download and start again, it
