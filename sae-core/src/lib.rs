@@ -6,6 +6,7 @@
 //! - [`sae`]: what an SAE is, sparse codes, and an SAE spliced into a running model
 //! - [`arch`]: the architectures
 //! - [`sae_lens`]: SAELens directories, read and written
+//! - [`fetch`]: where files of published models and SAEs come from
 //! - [`ops`], [`grad`]: fused CPU kernels, and backwards where candle has none
 //!
 //! Programs that use this crate should set `mimalloc` as their global allocator: most of the time
@@ -14,6 +15,7 @@
 mod error;
 
 pub mod arch;
+pub mod fetch;
 pub mod grad;
 pub mod hook;
 pub mod io;

@@ -1,1 +1,29 @@
-//! x
+//! Names and URLs of features on [Neuronpedia](https://www.neuronpedia.org), as SAELens makes them.
+//!
+//! A [`FeatureRef`] names one feature of one published SAE. From it come the address of its
+//! [dashboard](FeatureRef::dashboard_url), the address that puts the dashboard
+//! [into a notebook](FeatureRef::embed_url), and [`quick_list_url`], a page of several features.
+//! Nothing here sends a request.
+//!
+//! ```
+//! use sae_neuronpedia::{FeatureRef, TEMPORARY_LIST, quick_list_url};
+//!
+//! let feature: FeatureRef = "gpt2-small/7-res-jb/123".parse()?;
+//! assert_eq!(feature.sae_id(), "7-res-jb");
+//! assert_eq!(feature.dashboard_url(), "https://neuronpedia.org/gpt2-small/7-res-jb/123");
+//!
+//! let page = quick_list_url(TEMPORARY_LIST, &[feature]);
+//! assert!(page.starts_with("https://neuronpedia.org/quick-list/?name=temporary_list&features=%5B"));
+//! # Ok::<(), sae_neuronpedia::Error>(())
+//! ```
+
+mod error;
+mod feature;
+mod python;
+mod quick_list;
+mod url;
+
+pub use error::Error;
+pub use feature::FeatureRef;
+pub use quick_list::{QUICK_LIST_MAX, TEMPORARY_LIST, quick_list_url, sae_lens_quick_list_url};
+pub use url::SITE;
