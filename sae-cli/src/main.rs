@@ -1,1 +1,23 @@
-fn main(){}
+//! `sae`: sparse autoencoders and the models they were trained on, from a shell.
+
+mod args;
+mod commands;
+mod embedded;
+mod named;
+mod show;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    let args = args::Args::parse();
+    match commands::run(&args) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

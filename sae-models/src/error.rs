@@ -22,6 +22,46 @@ pub enum Error {
         /// The families that are built.
         known: &'static [&'static str],
     },
+    /// A text that is not one token.
+    #[error("{text:?} is {} tokens {tokens:?}, expected exactly one", tokens.len())]
+    NotOneToken {
+        /// The text.
+        text: String,
+        /// The tokens that it is.
+        tokens: Vec<String>,
+    },
+    /// A token that does not occur.
+    #[error("token {token} ({text:?}) does not occur in the text")]
+    TokenAbsent {
+        /// The token.
+        token: u32,
+        /// Its text.
+        text: String,
+    },
+    /// A special token that the vocabulary does not have.
+    #[error("{path}: the vocabulary has no special token `{token}`", path = path.display())]
+    SpecialTokenAbsent {
+        /// The tokenizer.
+        path: PathBuf,
+        /// The token.
+        token: String,
+    },
+    /// The tokenizer failed.
+    #[error("tokenizer: {problem}")]
+    Tokenizer {
+        /// What it said.
+        problem: String,
+    },
+    /// A sampling option out of range.
+    #[error("{option} is {got}, expected {want}")]
+    SamplingOption {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        got: f64,
+        /// Its range.
+        want: &'static str,
+    },
 }
 
 impl From<candle_core::Error> for Error {

@@ -7,8 +7,11 @@ use sae_core::{Error, Result};
 
 use crate::mask::Visible;
 
+/// The axis of positions in cached keys and values.
+const POSITION_AXIS: usize = 1;
+
 /// Keys and values per layer, `[batch, pos, kv_head, d_head]`, and which positions are padding.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct KvCache {
     layers: Vec<LayerCache>,
     /// Per prompt, 1 for tokens and 0 for padding; empty before the first run.
@@ -19,10 +22,25 @@ pub struct KvCache {
 impl KvCache {
     /// An empty cache for a model.
     pub fn new(spec: &ModelSpec) -> Self {
-        const POSITION_AXIS: usize = 1;
         let layer = || LayerCache::new(POSITION_AXIS, spec.n_ctx);
         let layers = (0..spec.n_layers).map(|_| layer()).collect();
         Self { layers, mask: Vec::new(), n_ctx: spec.n_ctx }
+    }
+
+    /// A copy that shares nothing with this one: appending to either leaves the other alone.
+    ///
+    /// # Errors
+    /// The tensor operation failed.
+    pub fn fork(&self) -> Result<Self> {
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let mut copy = LayerCache::new(POSITION_AXIS, self.n_ctx);
+            if let (Some(k), Some(v)) = (layer.k()?, layer.v()?) {
+                copy.append(&k.contiguous()?, &v.contiguous()?)?;
+            }
+            layers.push(copy);
+        }
+        Ok(Self { layers, mask: self.mask.clone(), n_ctx: self.n_ctx })
     }
 
     /// How many positions are cached.

@@ -74,6 +74,15 @@ impl Decoder {
         }
     }
 
+    /// What directions in the residual stream do to the logits, `x W_U` as processed and without
+    /// biases: `[.., d_model] -> [.., d_vocab]`.
+    ///
+    /// # Errors
+    /// Another width than `d_model`.
+    pub fn project_to_logits(&self, directions: &Tensor) -> Result<Tensor> {
+        self.weights.unembed.project(directions)
+    }
+
     /// `W_U` as processed, `[d_model, d_vocab]`: the directions of logits in the residual stream.
     ///
     /// # Errors

@@ -62,6 +62,18 @@ impl Unembed {
         }
     }
 
+    /// `x W_U` without biases, `[.., d_model] -> [.., d_vocab]`: what directions do to logits.
+    pub(crate) fn project(&self, directions: &Tensor) -> Result<Tensor> {
+        let mut x = directions.clone();
+        if self.centre_input {
+            x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        }
+        if self.folded {
+            x = x.broadcast_mul(&self.gain)?;
+        }
+        self.logits(&x)
+    }
+
     /// `W_U` as TransformerLens holds it after processing, `[d_model, d_vocab]`.
     pub(crate) fn w_u(&self) -> Result<Tensor> {
         let mut table = self.table.clone();

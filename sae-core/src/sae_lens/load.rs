@@ -43,12 +43,13 @@ pub struct LoadReport {
 /// possible for the architecture.
 pub fn load(folder: &Folder, options: LoadOptions) -> Result<Loaded> {
     let fields = Fields::parse(&folder.path(CFG_FILE), &folder.read(CFG_FILE)?)?;
-    let spec = parse_config(fields)?;
+    let mut spec = parse_config(fields)?;
     let mut source = Weights::new(folder.tensors(WEIGHTS_FILE)?)?;
-    source.settle_scaling_factor(
-        spec.d_sae,
-        spec.metadata.get("finetuning_scaling_factor").is_some(),
-    )?;
+    const FINETUNED: &str = "finetuning_scaling_factor";
+    source.settle_scaling_factor(spec.d_sae, spec.metadata.contains_key(FINETUNED))?;
+    if source.scaling_factor.is_none() {
+        spec.metadata.remove(FINETUNED);
+    }
     let trainer_scaled = spec.normalize_activations == crate::sae::Normalize::ExpectedAverageOnlyIn;
     let mut sae = build(spec, &mut source)?;
     let mut report = source.report();

@@ -1,0 +1,95 @@
+//! What can be typed.
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// Sparse autoencoders (SAEs) on language models.
+///
+/// Run a model with SAEs spliced in, see which features fire and what they promote. Models and SAEs
+/// are named by folder (`./gpt2`), by hub id (`openai-community/gpt2`, and for an SAE
+/// `jbloom/GPT2-Small-SAEs-Reformatted/blocks.7.hook_resid_pre`), or by `demo`: the small model and
+/// SAE built into this program.
+#[derive(Debug, Parser)]
+#[command(name = "sae", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Print one JSON document instead of tables.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  sae demo
+  sae run --prompt \"In the beginning, God created the heavens and the\" --answer earth
+  sae features --prompt \"The lamb and the wolf\" --position -1 --top 5
+  sae info --sae ./my-sae --json";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The first stage of the workshop on the built-in model: how well does the SAE stand in for
+    /// what it reads, and which features fire?
+    Demo,
+    /// Ask the model to continue a prompt, without the SAE, with it, and with its error term.
+    ///
+    /// Each answer token is judged where the model would have to say it: its rank, logit and
+    /// probability, and the likeliest tokens beside it. If the SAE is good, its column is close to
+    /// the plain one; with the error term it must equal it.
+    Run(RunArgs),
+    /// The strongest features at one position, and the tokens each promotes.
+    Features(FeatureArgs),
+    /// The configuration of an SAE.
+    Info(InfoArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Names {
+    /// The model: a folder, a hub id, or `demo`.
+    #[arg(long, default_value = "demo")]
+    pub(crate) model: String,
+    /// The SAE: a folder, a hub id with a path, or `demo`.
+    #[arg(long, default_value = "demo")]
+    pub(crate) sae: String,
+    /// Use the weights as published, without TransformerLens' default processing.
+    #[arg(long)]
+    pub(crate) no_processing: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// The prompt.
+    #[arg(long, default_value = crate::commands::PROMPT)]
+    pub(crate) prompt: String,
+    /// The answer to judge; repeat it to compare the first tokens of several.
+    #[arg(long, default_value = crate::commands::ANSWER)]
+    pub(crate) answer: Vec<String>,
+    /// How many of the likeliest tokens to show.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) top: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FeatureArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// The prompt.
+    #[arg(long, default_value = crate::commands::PROMPT)]
+    pub(crate) prompt: String,
+    /// The position, counted from 0 with the BOS token; negative from the end.
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
+    pub(crate) position: isize,
+    /// How many features to show.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) top: usize,
+    /// How many promoted tokens to show of each.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) tokens: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InfoArgs {
+    /// The SAE: a folder, a hub id with a path, or `demo`.
+    #[arg(long, default_value = "demo")]
+    pub(crate) sae: String,
+}

@@ -1,0 +1,52 @@
+//! `sae info`: the configuration of an SAE, from its `cfg.json` alone.
+
+use anyhow::Result;
+use sae_core::io::Fields;
+use sae_core::sae::{Architecture, SaeSpec};
+use sae_core::sae_lens::{CFG_FILE, parse_config};
+use serde_json::{Value, json};
+
+use crate::args::InfoArgs;
+use crate::{named, show};
+
+pub(crate) fn info(args: &InfoArgs, as_json: bool) -> Result<()> {
+    let folder = named::sae(&args.sae)?;
+    let fields = Fields::parse(&folder.path(CFG_FILE), &folder.read(CFG_FILE)?)?;
+    let rows = rows(&parse_config(fields)?);
+    if as_json {
+        let object: serde_json::Map<String, Value> = rows.into_iter().collect();
+        return show::json(&object);
+    }
+    let mut table = show::table(&["field", "value"]);
+    for (field, value) in rows {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        table.add_row([field, text]);
+    }
+    Ok(show::line(table)?)
+}
+
+/// What is known of an SAE, in the order in which people ask.
+fn rows(spec: &SaeSpec) -> Vec<(String, Value)> {
+    let mut rows = vec![
+        ("architecture", json!(spec.architecture.as_str())),
+        ("d_in", json!(spec.d_in)),
+        ("d_sae", json!(spec.d_sae)),
+        ("hook_name", json!(spec.hook.map(|h| h.to_string()))),
+    ];
+    match spec.architecture {
+        Architecture::TopK { k, rescale_acts_by_decoder_norm } => {
+            rows.push(("k", json!(k)));
+            rows.push(("rescale_acts_by_decoder_norm", json!(rescale_acts_by_decoder_norm)));
+        }
+        Architecture::Standard { tanh: true } => rows.push(("activation_fn", json!("tanh-relu"))),
+        _ => {}
+    }
+    rows.push(("apply_b_dec_to_input", json!(spec.apply_b_dec_to_input)));
+    rows.push(("normalize_activations", json!(spec.normalize_activations.as_str())));
+    rows.push(("reshape_activations", json!(spec.reshape_activations.as_str())));
+    let mut rows: Vec<(String, Value)> =
+        rows.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
+    let rest = spec.metadata.iter().filter(|(key, value)| *key != "hook_name" && !value.is_null());
+    rows.extend(rest.map(|(key, value)| (key.clone(), value.clone())));
+    rows
+}

@@ -1,0 +1,40 @@
+//! Tables for people, JSON for programs.
+
+use std::io::{self, Write};
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
+
+/// A table with a heading.
+pub(crate) fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header.to_vec());
+    table
+}
+
+/// Print a line, and end quietly when the reader has gone (`sae info | head -1`).
+pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => other,
+    }
+}
+
+/// Print a value as one JSON document.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    Ok(line(serde_json::to_string_pretty(value)?)?)
+}
+
+/// A token as people read it: quoted, with blanks and control characters visible.
+pub(crate) fn token(text: &str) -> String {
+    format!("{text:?}")
+}
+
+/// A probability in per cent.
+pub(crate) fn percent(probability: f32) -> String {
+    format!("{:.2} %", 100.0 * probability)
+}

@@ -1,0 +1,3 @@
+//! Tests of the command, run as a process.
+
+mod command;

@@ -1,0 +1,6 @@
+//! Generation: tokens one after the other, with a plan in force at every step.
+
+mod options;
+mod run;
+
+pub use options::{GenerateOptions, StopAt};

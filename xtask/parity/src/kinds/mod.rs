@@ -1,0 +1,36 @@
+//! The kinds of case: for each a function from the case to what the library computes.
+
+mod cache_options;
+mod edits;
+mod generate;
+mod hooked_forward;
+mod run_with_saes;
+mod sae_forward;
+mod sampling_distribution;
+mod test_prompt;
+mod tokenizer;
+mod weight_processing;
+
+use anyhow::Result;
+
+use crate::case::{Case, Outputs};
+
+/// Computes what a case asks for.
+pub(crate) type Runner = fn(&Case) -> Result<Outputs>;
+
+/// The runner of a kind, if it is built.
+pub(crate) fn runner(kind: &str) -> Option<Runner> {
+    Some(match kind {
+        "cache-options" => cache_options::run,
+        "generate" => generate::run,
+        "hooked-forward" => hooked_forward::run,
+        "run-with-saes" => run_with_saes::run,
+        "sae-forward" => sae_forward::current,
+        "sae-legacy" => sae_forward::legacy,
+        "sampling-distribution" => sampling_distribution::run,
+        "test-prompt" => test_prompt::run,
+        "tokenizer" => tokenizer::run,
+        "weight-processing" => weight_processing::run,
+        _ => return None,
+    })
+}
