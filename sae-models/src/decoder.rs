@@ -78,6 +78,9 @@ impl Decoder {
         plan: &Plan<'_>,
     ) -> Result<Run> {
         let mut hooks = Cursor::new(plan, Some(batch));
+        if past.is_some() {
+            hooks = hooks.run_through();
+        }
         let embed = hooks.at(HookName::EMBED, self.weights.embed.tokens(batch.ids())?)?;
         if hooks.finished() {
             return Ok(hooks.done(None, None));

@@ -14,6 +14,7 @@ pub struct Cursor<'p, 'a> {
     plan: &'p Plan<'a>,
     batch: Option<&'p Batch>,
     fired: BTreeSet<HookName>,
+    run_through: bool,
     kept: Vec<(HookName, Tensor)>,
     taps: Vec<(HookName, Var)>,
 }
@@ -21,7 +22,21 @@ pub struct Cursor<'p, 'a> {
 impl<'p, 'a> Cursor<'p, 'a> {
     /// Begin to run `plan` on `batch` (`None` when a run starts from a residual stream).
     pub fn new(plan: &'p Plan<'a>, batch: Option<&'p Batch>) -> Self {
-        Self { plan, batch, fired: BTreeSet::new(), kept: Vec::new(), taps: Vec::new() }
+        Self {
+            plan,
+            batch,
+            fired: BTreeSet::new(),
+            run_through: false,
+            kept: Vec::new(),
+            taps: Vec::new(),
+        }
+    }
+
+    /// Never stop early: every block must be run for what it leaves behind (keys and values).
+    #[must_use]
+    pub fn run_through(mut self) -> Self {
+        self.run_through = true;
+        self
     }
 
     /// The tokens that are being run, if the run began from tokens.
@@ -76,7 +91,8 @@ impl<'p, 'a> Cursor<'p, 'a> {
 
     /// Whether nothing more is wanted, so that the model may stop.
     pub fn finished(&self) -> bool {
-        self.plan.wanted_logits() == Logits::Skip && self.fired.len() == self.plan.places().count()
+        let nothing_left = self.fired.len() == self.plan.places().count();
+        !self.run_through && self.plan.wanted_logits() == Logits::Skip && nothing_left
     }
 
     /// End the run.

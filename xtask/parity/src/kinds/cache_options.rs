@@ -6,7 +6,7 @@ use sae_core::model::{Batch, CacheOptions, HookedModel, cache_plan};
 use sae_models::{Decoder, KvCache, loss, loss_per_token};
 use serde_json::Value;
 
-use super::hooked_forward::is_extra;
+use super::hooked_forward::{apply_gain, is_extra};
 use crate::case::{Case, Outputs};
 
 pub(crate) fn run(case: &Case) -> Result<Outputs> {
@@ -60,7 +60,8 @@ pub(crate) fn run(case: &Case) -> Result<Outputs> {
     let cache = if options.remove_batch_dim { cache.remove_batch_dim()? } else { cache };
     let mut hooks = Vec::new();
     for (at, act) in cache.iter() {
-        out.put(format!("cache.{at}"), act.clone());
+        // Where norms are not folded, TransformerLens 2.17 shows them after gain and bias.
+        out.put(format!("cache.{at}"), apply_gain(&model, at, act)?);
         hooks.push(at.to_string());
     }
     out.put_json("hooks", hooks);

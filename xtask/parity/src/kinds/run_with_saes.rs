@@ -21,10 +21,11 @@ pub(crate) fn run(case: &Case) -> Result<Outputs> {
         CacheOptions { stop_at_layer: stop, logits: Logits::All, ..CacheOptions::default() };
     let (run, cache) = model.run_with_cache(&batch, plan, options)?;
     let mut out = Outputs::default();
-    out.put(
-        "result",
-        run.resid().or(run.logits()).cloned().unwrap_or(run.require_logits()?.clone()),
-    );
+    let result = match run.resid() {
+        Some(resid) => resid,
+        None => run.require_logits()?,
+    };
+    out.put("result", result.clone());
     let mut hooks = Vec::new();
     for (at, act) in cache.iter() {
         if shown(at) {
