@@ -40,6 +40,7 @@ impl Batch {
     ///
     /// # Errors
     /// Another rank or type, or no token at all.
+    #[allow(clippy::needless_pass_by_value)] // a tensor is a handle
     pub fn new(ids: Tensor) -> Result<Self> {
         match ids.dims() {
             [_, _] if ids.elem_count() == 0 => Err(Error::EmptyPrompt),

@@ -1,6 +1,6 @@
 //! Forward pass and decoding on the shape of GPT-2 small, beside the matrix products alone.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::cast_possible_truncation)]
 
 use std::hint::black_box;
 use std::time::Duration;

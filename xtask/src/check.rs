@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{shell, test, tidy};
 
 pub(crate) fn check() -> Result<()> {
-    let steps: [(&str, fn() -> Result<()>); 6] = [
+    let steps: [shell::Step; 6] = [
         ("format", || shell::cargo(["fmt", "--all", "--check"])),
         ("tidy", || tidy::tidy(&shell::root()?)),
         ("clippy", || {

@@ -18,10 +18,10 @@ const BESIDE: &str = "../shared/parity";
 pub(crate) fn parity(args: &[String]) -> Result<()> {
     let mut absolute = args.to_vec();
     // The runner starts in the root; a relative folder is meant from here.
-    if let Some(dir) = absolute.first_mut().filter(|a| !a.starts_with('-')) {
-        if let Ok(path) = fs::canonicalize(&*dir) {
-            *dir = path.to_string_lossy().into_owned();
-        }
+    if let Some(dir) = absolute.first_mut().filter(|a| !a.starts_with('-'))
+        && let Ok(path) = fs::canonicalize(&*dir)
+    {
+        *dir = path.to_string_lossy().into_owned();
     }
     runner(&absolute)
 }

@@ -6,6 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+/// A named step of a workflow.
+pub(crate) type Step = (&'static str, fn() -> Result<()>);
+
 /// The root of the workspace.
 pub(crate) fn root() -> Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -6,7 +6,7 @@ use crate::{fixtures, parity, shell};
 
 /// Fixtures, tests, doc tests and parity; closes with a count of these stages.
 pub(crate) fn test() -> Result<()> {
-    let stages: [(&str, fn() -> Result<()>); 4] = [
+    let stages: [shell::Step; 4] = [
         ("fixtures", || fixtures::fixtures(&["--check".to_owned()])),
         ("tests", || shell::cargo(["test", "--workspace", "--lib", "--bins", "--tests"])),
         ("doc tests", || shell::cargo(["test", "--workspace", "--doc"])),

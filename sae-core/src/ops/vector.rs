@@ -45,8 +45,8 @@ fn add_rows<'r>(y: &mut [f32], a: &[f32], row: impl Fn(usize) -> &'r [f32]) {
         }
         i += 4;
     }
-    for i in i..a.len() {
-        axpy(y, a[i], &row(i)[..n]);
+    for (i, a) in a.iter().enumerate().skip(i) {
+        axpy(y, *a, &row(i)[..n]);
     }
 }
 

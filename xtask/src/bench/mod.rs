@@ -21,7 +21,7 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
             Arg::Long("save") => save = Some(parser.value()?.to_string_lossy().into_owned()),
             Arg::Long("against") => against = Some(parser.value()?.to_string_lossy().into_owned()),
             Arg::Value(text) if filter.is_none() => {
-                filter = Some(text.to_string_lossy().into_owned())
+                filter = Some(text.to_string_lossy().into_owned());
             }
             other => return Err(other.unexpected().into()),
         }

@@ -7,8 +7,10 @@ mod hooked_forward;
 mod run_with_saes;
 mod sae_forward;
 mod sampling_distribution;
+mod schedules;
 mod test_prompt;
 mod tokenizer;
+mod tokens;
 mod weight_processing;
 
 use anyhow::Result;
@@ -28,8 +30,10 @@ pub(crate) fn runner(kind: &str) -> Option<Runner> {
         "sae-forward" => sae_forward::current,
         "sae-legacy" => sae_forward::legacy,
         "sampling-distribution" => sampling_distribution::run,
+        "schedules" => schedules::run,
         "test-prompt" => test_prompt::run,
         "tokenizer" => tokenizer::run,
+        "tokens" => tokens::run,
         "weight-processing" => weight_processing::run,
         _ => return None,
     })

@@ -1,4 +1,5 @@
 //! The runner as a process, on suites made here.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;

@@ -1,0 +1,10 @@
+//! Tests of the crate, in one binary.
+#![allow(clippy::unwrap_used)] // a failing test may stop
+
+mod files;
+mod hooks;
+mod plan;
+mod prop;
+mod sae;
+mod saes;
+mod splice;

@@ -1,0 +1,127 @@
+//! SAEs of every architecture: contract, normalisation, heads, folds, files.
+
+use candle_core::Tensor;
+use sae_core::io::Folder;
+use sae_core::sae::{Architecture, Normalize, Reshape, SaeSpec};
+use sae_core::sae_lens::{LoadOptions, load, save};
+use sae_core::testing::{SplitSae, Tolerance, check_sae};
+use sae_core::{Error, Result};
+
+use crate::saes::{AT, inputs, random, specs};
+
+/// Every architecture in every mode.
+fn all_modes() -> Vec<SaeSpec> {
+    let mut all = Vec::new();
+    for spec in specs(12, 40) {
+        for normalize_activations in
+            [Normalize::None, Normalize::LayerNorm, Normalize::ConstantNormRescale]
+        {
+            for apply_b_dec_to_input in [true, false] {
+                all.push(SaeSpec { normalize_activations, apply_b_dec_to_input, ..spec.clone() });
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_architecture_keeps_the_contract() -> Result<()> {
+    check_sae(&SplitSae::new(12, AT)?, &inputs(5, 12))?;
+    for spec in all_modes() {
+        check_sae(random(spec).as_ref(), &inputs(9, 12))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn heads_are_flattened_and_given_back() -> Result<()> {
+    for spec in specs(12, 40) {
+        let sae = random(SaeSpec { reshape_activations: Reshape::HookZ, ..spec });
+        let x = inputs(6, 12).reshape((2, 3, 4, 3))?;
+        let out = sae.reconstruct(&x)?;
+        assert_eq!(out.dims(), [2, 3, 4, 3]);
+        let flat = sae.reconstruct(&x.reshape((2, 3, 12))?)?;
+        Tolerance::F32.check(&out.reshape((2, 3, 12))?, &flat, "flat");
+        let (codes, frame) = sae.encode_sparse(&x)?;
+        Tolerance::F32.check(&sae.decode_sparse(&codes, &frame)?, &out, "sparse");
+    }
+    Ok(())
+}
+
+#[test]
+fn folds_keep_outputs() -> Result<()> {
+    for spec in all_modes() {
+        let (x, what) = (inputs(7, 12), format!("{:?}", spec.architecture));
+        let trained_scaled = spec.normalize_activations == Normalize::None;
+        let mut sae = random(spec);
+        let before = sae.reconstruct(&x)?;
+        match sae.fold_w_dec_norm() {
+            Ok(()) => {
+                Tolerance::F32.check(&sae.reconstruct(&x)?, &before, &what);
+                let norms = sae.decoder().sqr()?.sum(1)?.sqrt()?;
+                Tolerance::F32.check(&norms, &norms.ones_like()?, "unit rows");
+            }
+            Err(error) => assert!(matches!(error, Error::NotFoldable { .. }), "{error}"),
+        }
+        // (Latents that choose by size of pre-activation scale with it; thresholds and tanh do not.)
+        let scales = !matches!(sae.spec().architecture, Architecture::Standard { tanh: true });
+        if trained_scaled && scales {
+            let scaled = (sae.reconstruct(&(&x * 0.4)?)? / 0.4)?;
+            sae.fold_activation_norm_scaling_factor(0.4)?;
+            Tolerance::F32.check(&sae.reconstruct(&x)?, &scaled, &what);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn topk_without_rescaling_refuses_the_fold() {
+    let architecture = Architecture::TopK { k: 3, rescale_acts_by_decoder_norm: false };
+    let mut sae = random(SaeSpec::new(architecture, 6, 12));
+    let message = sae.fold_w_dec_norm().unwrap_err().to_string();
+    assert!(message.contains("would change which latents are chosen"), "{message}");
+}
+
+#[test]
+fn saving_and_loading_is_the_identity() -> Result<()> {
+    for spec in all_modes() {
+        if spec.architecture == (Architecture::Standard { tanh: true }) {
+            continue;
+        }
+        let (sae, dir) = (random(spec), tempfile::tempdir().unwrap());
+        let sparsity = Tensor::randn(-3f32, 1.0, 40, &candle_core::Device::Cpu)?;
+        save(dir.path(), sae.as_ref(), Some(&sparsity))?;
+        let back = load(&Folder::disk(dir.path()), LoadOptions::default())?;
+        assert_eq!(back.report.unused, [""; 0]);
+        assert_eq!(back.sae.spec().architecture, sae.spec().architecture);
+        assert_eq!(back.sae.spec().hook, sae.spec().hook);
+        Tolerance::Bits.check(back.log_sparsity.as_ref().unwrap(), &sparsity, "sparsity");
+        let x = inputs(5, 12);
+        Tolerance::Bits.check(&back.sae.reconstruct(&x)?, &sae.reconstruct(&x)?, "outputs");
+        let names: Vec<String> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(names.len(), 3, "no temporary file is left: {names:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_version_6_cannot_say_is_not_written() {
+    let sae = random(SaeSpec::new(Architecture::Standard { tanh: true }, 6, 12));
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(save(dir.path(), sae.as_ref(), None), Err(Error::NotFoldable { .. })));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_synthetic_code_decodes_without_a_frame() -> Result<()> {
+    let sae = random(specs(12, 40).remove(0));
+    let one_hot = sae_core::sae::Codes::new(40, vec![0, 1], vec![3], vec![2.0])?;
+    let got = sae.decode_sparse(&one_hot, &sae_core::sae::Frame::default())?;
+    let zero = sae_core::sae::Codes::new(40, vec![0, 0], vec![], vec![])?;
+    let bias = sae.decode_sparse(&zero, &sae_core::sae::Frame::default())?;
+    Tolerance::F32.check(&(got - bias)?, &(sae.decoder().narrow(0, 3, 1)? * 2.0)?, "2 W_dec[3]");
+    Ok(())
+}

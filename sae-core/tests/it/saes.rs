@@ -1,0 +1,58 @@
+//! SAEs of every architecture with random weights, for the other tests.
+
+use std::collections::HashMap;
+
+use candle_core::{Device, Tensor};
+use sae_core::Result;
+use sae_core::arch::{WeightSource, build};
+use sae_core::hook::HookName;
+use sae_core::sae::{Architecture, Sae, SaeSpec};
+
+/// The hook that the SAEs here belong to.
+pub(crate) const AT: HookName = HookName::resid_pre(1);
+
+/// Random weights on request; thresholds and biases near zero.
+#[derive(Default)]
+struct Random(HashMap<String, Tensor>);
+
+impl WeightSource for Random {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = match name {
+            "threshold" => Tensor::rand(0f32, 0.3, shape, &Device::Cpu)?,
+            _ if shape.len() == 1 => Tensor::randn(0f32, 0.1, shape, &Device::Cpu)?,
+            _ => Tensor::randn(0f32, 0.4, shape, &Device::Cpu)?,
+        };
+        Ok(self.0.entry(name.to_owned()).or_insert(tensor).clone())
+    }
+
+    fn take_if_there(&mut self, _: &str, _: &[usize]) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+}
+
+/// An SAE as `spec` says.
+pub(crate) fn random(spec: SaeSpec) -> Box<dyn Sae> {
+    build(spec, &mut Random::default()).unwrap()
+}
+
+/// Specs of every architecture.
+pub(crate) fn specs(d_in: usize, d_sae: usize) -> Vec<SaeSpec> {
+    let topk =
+        |rescale_acts_by_decoder_norm| Architecture::TopK { k: 4, rescale_acts_by_decoder_norm };
+    [
+        Architecture::Standard { tanh: false },
+        Architecture::Standard { tanh: true },
+        Architecture::Gated,
+        topk(false),
+        topk(true),
+        Architecture::JumpRelu,
+    ]
+    .into_iter()
+    .map(|architecture| SaeSpec::new(architecture, d_in, d_sae).at(AT))
+    .collect()
+}
+
+/// Inputs, `[rows, d_in]`.
+pub(crate) fn inputs(rows: usize, d_in: usize) -> Tensor {
+    Tensor::randn(0f32, 1.0, (rows, d_in), &Device::Cpu).unwrap()
+}
