@@ -151,14 +151,19 @@ impl Coefficient {
     }
 }
 
-/// Sample counts at which SAELens 6 means to write `n` checkpoints: the multiples of
-/// `ceil(total / (n + 1))` below `total`.
+/// Sample counts after which a checkpoint is due: the multiples of `every` below `total_samples`.
+fn multiples(every: u64, total_samples: u64) -> Vec<u64> {
+    (1..).map(|i| i * every.max(1)).take_while(|at| *at < total_samples).collect()
+}
+
+/// Where SAELens 6 means to write `n` checkpoints: every `ceil(total / (n + 1))` samples.
 pub fn checkpoint_thresholds(total_samples: u64, n: u64) -> Vec<u64> {
-    if n == 0 {
-        return Vec::new();
-    }
-    let step = total_samples.div_ceil(n + 1).max(1);
-    (1..).map(|i| i * step).take_while(|at| *at < total_samples).collect()
+    if n == 0 { Vec::new() } else { multiples(total_samples.div_ceil(n + 1), total_samples) }
+}
+
+/// Where SAELens 5 meant to write `n` checkpoints: every `total / n` samples, rounded down.
+pub fn legacy_checkpoint_thresholds(total_samples: u64, n: u64) -> Vec<u64> {
+    total_samples.checked_div(n).map_or_else(Vec::new, |every| multiples(every, total_samples))
 }
 
 #[cfg(test)]

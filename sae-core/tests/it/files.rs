@@ -140,7 +140,7 @@ fn a_file_cut_anywhere_is_refused_by_name() {
         let bytes = whole[..keep].to_vec();
         assert!(TensorFile::from_bytes("memory".into(), bytes.into()).is_err(), "cut at {keep}");
     }
-    let mut huge = whole.clone();
+    let mut huge = whole;
     huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     fs::write(&path, huge).unwrap();
     assert!(load_error(dir.path()).contains("a header of"), "{}", load_error(dir.path()));
