@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 fn run(args: &[String]) -> Result<()> {
     let rest = args.get(1..).unwrap_or_default();
     match args.first().map(String::as_str) {
-        Some("demo") => shell::cargo(["run", "--quiet", "--package", "sae-cli", "--", "demo"]),
+        Some("demo") => shell::binary("sae", &["demo".to_owned()]),
         Some("test") => test::test(),
         Some("check") => check::check(),
         Some("parity") => parity::parity(rest),

@@ -27,8 +27,7 @@ pub(crate) fn parity(args: &[String]) -> Result<()> {
 }
 
 fn runner(args: &[String]) -> Result<()> {
-    let fixed = ["run", "--quiet", "--package", "parity", "--"];
-    shell::cargo(fixed.iter().map(|a| (*a).to_owned()).chain(args.iter().cloned()))
+    shell::binary("parity", args)
 }
 
 /// Run every built kind, on the suites of the project and on those beside it.

@@ -28,10 +28,25 @@ pub(crate) fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Res
     Ok(command)
 }
 
+/// Run a binary of the workspace.
+///
+/// It is built together with the tests: built alone, its dependencies would have fewer features than
+/// with the tests' own dependencies, and all of candle would be compiled a second time.
+pub(crate) fn binary(name: &str, args: &[String]) -> Result<()> {
+    cargo(["build", "--quiet", "--workspace", "--bins", "--tests"])?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root()?.join("target"), PathBuf::from);
+    let path = target.join("debug").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let mut command = Command::new(&path);
+    command.args(args).current_dir(root()?);
+    run(command)
+}
+
 /// Run a command; its failure is ours.
 pub(crate) fn run(mut command: Command) -> Result<()> {
-    let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
-    let text = format!("cargo {}", args.join(" "));
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let mut words = vec![program.to_string_lossy()];
+    words.extend(command.get_args().map(OsStr::to_string_lossy));
+    let text = words.join(" ");
     eprintln!("$ {text}");
     let status = command.status().with_context(|| format!("could not run `{text}`"))?;
     if !status.success() {
