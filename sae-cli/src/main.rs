@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod embedded;
 mod named;
+mod progress;
 mod show;
 
 use clap::Parser;

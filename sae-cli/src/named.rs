@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sae_core::io::Folder;
-use sae_registry::{Hub, model_files, sae_files};
+use sae_registry::{model_files, sae_files};
 
-use crate::embedded;
+use crate::{embedded, progress};
 
 const DEMO: &str = "demo";
 const REVISION: &str = "main";
@@ -22,7 +22,7 @@ pub(crate) fn model(name: &str) -> Result<Folder> {
     if name.split('/').count() > 2 {
         bail!("`{name}` is neither a folder nor a hub id (`owner/model`)");
     }
-    let files = model_files(&Hub::from_env(), name, REVISION)
+    let files = model_files(&progress::hub(), name, REVISION)
         .with_context(|| format!("model `{name}` is not a folder here; as a hub id"))?;
     Ok(Folder::disk(files.dir))
 }
@@ -40,7 +40,7 @@ pub(crate) fn sae(name: &str) -> Result<Folder> {
         bail!("`{name}` is neither a folder nor a hub id (`owner/repository/path`)");
     };
     let (repo, path) = (format!("{owner}/{repo}"), parts.next().unwrap_or_default());
-    let files = sae_files(&Hub::from_env(), &repo, path, REVISION)
+    let files = sae_files(&progress::hub(), &repo, path, REVISION)
         .with_context(|| format!("SAE `{name}` is not a folder here; as a hub id"))?;
     Ok(Folder::disk(files.dir))
 }

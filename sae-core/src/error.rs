@@ -219,6 +219,9 @@ pub enum Error {
         /// What stands against it.
         why: &'static str,
     },
+    /// A tensor whose strides lead out of its storage.
+    #[error("a tensor's layout points outside its storage")]
+    LayoutOutside,
     /// Sparse codes whose parts contradict each other.
     #[error("sparse codes: {problem}")]
     BadCodes {

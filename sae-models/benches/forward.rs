@@ -9,6 +9,7 @@ use candle_core::{Device, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 use sae_core::hook::{HookName, Logits, Plan};
 use sae_core::model::{Batch, HookedModel, ModelSpec};
+use sae_core::ops::linear;
 use sae_models::{Decoder, KvCache, Processing};
 
 #[global_allocator]
@@ -63,18 +64,33 @@ impl Floor {
         })
     }
 
-    fn run(&self, x: &Inputs) -> candle_core::Result<()> {
+    /// By the product kernel of this project.
+    fn run(&self, x: &Inputs) -> sae_core::Result<()> {
         for w in &self.weights {
             let lhs = if w.dim(0)? == 768 { &x.narrow } else { &x.wide };
-            black_box(lhs.matmul(w)?);
+            black_box(linear(lhs, w, None)?);
         }
         for _ in 0..12 {
             black_box(x.q.matmul(&x.k)?);
             black_box(x.pattern.matmul(&x.v)?);
         }
-        black_box(x.narrow.matmul(&self.table.t()?)?);
+        black_box(linear(&x.narrow, &self.table.t()?, None)?);
         Ok(())
     }
+}
+
+/// By candle's own products.
+fn candle_products(floor: &Floor, x: &Inputs) -> candle_core::Result<()> {
+    for w in &floor.weights {
+        let lhs = if w.dim(0)? == 768 { &x.narrow } else { &x.wide };
+        black_box(lhs.matmul(w)?);
+    }
+    for _ in 0..12 {
+        black_box(x.q.matmul(&x.k)?);
+        black_box(x.pattern.matmul(&x.v)?);
+    }
+    black_box(x.narrow.matmul(&floor.table.t()?)?);
+    Ok(())
 }
 
 struct Inputs {
@@ -100,6 +116,9 @@ fn forward(c: &mut Criterion) {
         });
         group.bench_function(format!("total-floor/{size}"), |b| {
             b.iter(|| floor.run(&inputs).expect("products"));
+        });
+        group.bench_function(format!("candle-products/{size}"), |b| {
+            b.iter(|| candle_products(&floor, &inputs).expect("products"));
         });
     }
     let one = batch(1, 128);

@@ -70,11 +70,13 @@ impl Sampling {
 pub fn filtered_logits(logits: &[f32], seen: &[u32], how: &Sampling) -> Vec<f32> {
     let mut scaled: Vec<f32> = logits.iter().map(|l| l / how.temperature as f32).collect();
     if how.freq_penalty > 0.0 {
+        let mut counts = vec![0f32; scaled.len()];
         for token in seen {
-            if let Some(logit) = scaled.get_mut(*token as usize) {
-                *logit -= how.freq_penalty as f32;
+            if let Some(count) = counts.get_mut(*token as usize) {
+                *count += 1.0;
             }
         }
+        scaled.iter_mut().zip(counts).for_each(|(l, n)| *l -= how.freq_penalty as f32 * n);
     }
     match (how.top_k, how.top_p) {
         (Some(k), _) => keep_top_k(&mut scaled, k),

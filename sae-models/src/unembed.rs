@@ -118,7 +118,7 @@ fn tiled(y: &Tensor, table: &Tensor, shift: Option<&Tensor>) -> Result<Tensor> {
             (weights.strides()[1], weights.strides()[0]),
         ),
     ) else {
-        return Err(Error::BadCodes { problem: "a tensor's layout points outside its storage" });
+        return Err(Error::LayoutOutside);
     };
     let mut out = vec![0f32; rows * d_vocab];
     gemm_tiled(&mut out, lhs, rhs, |row, _, segment| {

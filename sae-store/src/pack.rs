@@ -3,10 +3,17 @@
 
 use std::collections::VecDeque;
 
-/// A context of no tokens.
+/// A context that holds no token of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("context_size is 0, expected at least 1 token per row")]
-pub struct EmptyContext;
+#[error(
+    "context_size is {context_size}, expected at least {least}: each row must hold a token of its own"
+)]
+pub struct ContextTooSmall {
+    /// Tokens per row.
+    pub context_size: usize,
+    /// The least that would do.
+    pub least: usize,
+}
 
 /// How documents become rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +46,7 @@ pub struct PackOptions {
 /// let documents = [vec![5, 6], vec![7, 8, 9]];
 /// let rows: Vec<_> = Packer::new(documents.into_iter(), options)?.collect();
 /// assert_eq!(rows, [[0, 5, 6, 0], [0, 7, 8, 9]]);
-/// # Ok::<(), sae_store::pack::EmptyContext>(())
+/// # Ok::<(), sae_store::pack::ContextTooSmall>(())
 /// ```
 pub struct Packer<I> {
     documents: I,
@@ -56,10 +63,12 @@ impl<I: Iterator<Item = Vec<u32>>> Packer<I> {
     /// Pack `documents`.
     ///
     /// # Errors
-    /// A context of no tokens.
-    pub fn new(documents: I, options: PackOptions) -> Result<Self, EmptyContext> {
-        if options.context_size == 0 {
-            return Err(EmptyContext);
+    /// A context that holds no more than what begins every row.
+    pub fn new(documents: I, options: PackOptions) -> Result<Self, ContextTooSmall> {
+        let context_size = options.context_size;
+        let least = 1 + usize::from(options.begin_batch.is_some());
+        if context_size < least {
+            return Err(ContextTooSmall { context_size, least });
         }
         let (row, ready, rest) = (Vec::new(), VecDeque::new(), VecDeque::new());
         Ok(Self { documents, options, row, ready, rest, begins: false })
@@ -131,6 +140,20 @@ impl<I: Iterator<Item = Vec<u32>>> Iterator for Packer<I> {
 }
 
 #[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_without_room_for_tokens_is_refused() {
+        for (context_size, begin_batch, least) in [(0, None, 1), (1, Some(0), 2)] {
+            let options = PackOptions { context_size, begin_batch, ..PackOptions::default() };
+            let error = Packer::new(std::iter::empty(), options).err();
+            assert_eq!(error, Some(ContextTooSmall { context_size, least }));
+        }
+    }
+}
+
+#[cfg(test)]
 mod prop {
     use super::*;
     use proptest::collection::vec;
@@ -152,7 +175,7 @@ mod prop {
         #[test]
         fn every_row_begins_with_its_beginning(
             documents in vec(vec(0u32..5, 0..9), 0..20),
-            context_size in 1usize..8,
+            context_size in 2usize..8,
         ) {
             let options = PackOptions { context_size, begin_batch: Some(0), separator: Some(3), ..PackOptions::default() };
             for row in Packer::new(documents.into_iter(), options).unwrap() {

@@ -5,6 +5,7 @@ mod cursor;
 mod edit;
 mod name;
 mod plan;
+mod short;
 mod site;
 mod slice;
 

@@ -43,9 +43,14 @@ impl<'a> F32s<'a> {
         }
     }
 
-    /// The values in order, when the view is contiguous.
-    pub fn contiguous(&self) -> Option<&[f32]> {
-        self.layout.is_contiguous().then(|| &self.values()[..self.layout.shape().elem_count()])
+    /// The values in order.
+    ///
+    /// # Errors
+    /// The view is not contiguous.
+    pub fn contiguous(&self) -> Result<&[f32]> {
+        let n = self.layout.shape().elem_count();
+        let whole = self.layout.is_contiguous().then(|| self.values().get(..n)).flatten();
+        whole.ok_or(Error::LayoutOutside)
     }
 
     /// Distance between neighbours on each axis, in elements.

@@ -6,8 +6,8 @@ use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
 use super::cpu::{F32s, is_cpu_f32, require_width};
+use crate::Result;
 use crate::grad::attach;
-use crate::{Error, Result};
 
 /// Rows that one task works on are chosen so that it touches about so many values.
 const TASK_VALUES: usize = 1 << 15;
@@ -88,7 +88,7 @@ fn gated(h: &Tensor, row: impl Fn(&[f32], &mut [f32]) + Send + Sync) -> Result<T
     };
     let width = on_cpu.dim(D::Minus1)?;
     let view = F32s::new(&on_cpu)?;
-    let values = view.contiguous().ok_or(Error::BadCodes { problem: "rows are not contiguous" })?;
+    let values = view.contiguous()?;
     let mut out = vec![0f32; values.len()];
     if width > 0 {
         let rows = TASK_VALUES.div_ceil(width);

@@ -114,12 +114,12 @@ fn kernel(
     let (x, w) = (F32s::new(&x)?, F32s::new(w)?);
     let bias = b.map(Tensor::contiguous).transpose()?;
     let bias = bias.as_ref().map(F32s::new).transpose()?;
-    let bias = bias.as_ref().and_then(F32s::contiguous);
+    let bias = bias.as_ref().map(F32s::contiguous).transpose()?;
     let (Some(lhs), Some(rhs)) = (
         Mat::new(x.values(), (rows, d_in), (d_in, 1)),
         Mat::new(w.values(), (d_in, d_out), (w.strides()[0], w.strides()[1])),
     ) else {
-        return Err(Error::BadCodes { problem: "a tensor's layout points outside its storage" });
+        return Err(Error::LayoutOutside);
     };
     let mut out = vec![0f32; rows * d_out];
     let finish = |_: usize, col: usize, segment: &mut [f32]| {

@@ -60,10 +60,13 @@ pub fn normalize(
     let x = x.contiguous()?;
     let d = x.dim(D::Minus1)?;
     let view = F32s::new(&x)?;
-    let values = view.contiguous().unwrap_or_default();
+    let values = view.contiguous()?;
     let affine =
         affine.map(|(g, b)| Ok::<_, crate::Error>((F32s::new(g)?, F32s::new(b)?))).transpose()?;
-    let affine = affine.as_ref().and_then(|(g, b)| Some((g.contiguous()?, b.contiguous()?)));
+    let affine = match &affine {
+        Some((gain, bias)) => Some((gain.contiguous()?, bias.contiguous()?)),
+        None => None,
+    };
     let mut out = vec![0f32; values.len()];
     if d > 0 {
         let rows_per_task = (1usize << 14).div_ceil(d);

@@ -55,7 +55,7 @@ pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     let value = if is_cpu_f32(x) {
         let plain = plain.contiguous()?;
         let view = F32s::new(&plain)?;
-        let mut out = view.contiguous().unwrap_or_default().to_vec();
+        let mut out = view.contiguous()?.to_vec();
         out.par_chunks_mut(CHUNK).for_each(|chunk| activation.apply_slice(chunk));
         Tensor::from_vec(out, x.shape(), x.device())?
     } else {

@@ -19,7 +19,7 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
     let value = if is_cpu_f32(x) {
         let plain = plain.contiguous()?;
         let width = plain.dim(D::Minus1)?;
-        let mut out = F32s::new(&plain)?.contiguous().unwrap_or_default().to_vec();
+        let mut out = F32s::new(&plain)?.contiguous()?.to_vec();
         if width > 0 {
             out.par_chunks_mut(width).for_each(softmax_row);
         }

@@ -139,7 +139,7 @@ fn encode(
         Mat::new(x.values(), (rows, d_in), (d_in, 1)),
         Mat::new(w.values(), (d_in, d_sae), (w.strides()[0], w.strides()[1])),
     ) else {
-        return Err(Error::BadCodes { problem: "a tensor's layout points outside its storage" });
+        return Err(Error::LayoutOutside);
     };
     let found = gemm_visit(lhs, rhs, |tile: Tile<'_>| {
         let mut found =
@@ -200,7 +200,7 @@ pub fn decode_rows(codes: &Codes, w: &Tensor, b: &Tensor) -> Result<Tensor> {
     }
     let (w, b) = (w.contiguous()?, b.contiguous()?);
     let (w, b) = (F32s::new(&w)?, F32s::new(&b)?);
-    let (weights, bias) = (w.contiguous().unwrap_or_default(), b.contiguous().unwrap_or_default());
+    let (weights, bias) = (w.contiguous()?, b.contiguous()?);
     let mut out = vec![0f32; codes.rows() * d_out];
     if d_out > 0 {
         out.par_chunks_mut(d_out).enumerate().for_each(|(row, y)| {

@@ -3,6 +3,7 @@
 mod codes;
 mod edit;
 mod frame;
+mod run;
 mod spec;
 mod splice;
 
@@ -11,6 +12,7 @@ use candle_core::Tensor;
 pub use codes::Codes;
 pub use edit::{FeatureEdit, FeatureOp};
 pub use frame::Frame;
+pub use run::RunWithSaes;
 pub use spec::{Architecture, Normalize, Reshape, SaeSpec};
 pub use splice::{SaeExt, Splice};
 

@@ -75,3 +75,21 @@ fn what_is_no_name_is_refused() {
         assert!(text.parse::<HookName>().is_err(), "{text}");
     }
 }
+
+#[test]
+fn short_names_are_those_of_get_act_name() {
+    for (short, layer, full) in [
+        ("k", Some(6), "blocks.6.attn.hook_k"),
+        ("pre", Some(2), "blocks.2.mlp.hook_pre"),
+        ("mlp_post", Some(2), "blocks.2.mlp.hook_post"),
+        ("attn", Some(4), "blocks.4.attn.hook_pattern"),
+        ("resid_mid", Some(0), "blocks.0.hook_resid_mid"),
+        ("ln2.normalized", Some(1), "blocks.1.ln2.hook_normalized"),
+        ("embed", None, "hook_embed"),
+        ("normalized", None, "ln_final.hook_normalized"),
+        ("blocks.1.hook_mlp_out", None, "blocks.1.hook_mlp_out"),
+    ] {
+        assert_eq!(HookName::short(short, layer).unwrap().to_string(), full);
+    }
+    assert!(HookName::short("nonsense", Some(1)).is_err());
+}

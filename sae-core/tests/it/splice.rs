@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use sae_core::hook::{Axis, EditExt, HookName, Plan, SaeSite, Scale};
 use sae_core::model::{Batch, CacheOptions, HookedModel, HookedModelExt};
-use sae_core::sae::{FeatureEdit, FeatureOp, SaeExt, Splice};
+use sae_core::sae::{FeatureEdit, FeatureOp, RunWithSaes, SaeExt, Splice};
 use sae_core::testing::{SplitSae, Tolerance, ToyModel};
 use sae_core::{Error, Result};
 
@@ -17,8 +17,12 @@ fn toy() -> (ToyModel, Batch) {
 fn an_exact_sae_changes_nothing() -> Result<()> {
     let (model, batch) = toy();
     let sae = SplitSae::new(6, AT)?;
-    let run = model.run(&batch, &Plan::new().with_saes(&[&sae], false)?)?;
+    let run = model.run_with_saes(&batch, &[&sae], false)?;
     Tolerance::F32.check(run.require_logits()?, &model.logits(&batch)?, "logits");
+    let options = CacheOptions::default();
+    let (run, cache) = model.run_with_cache_with_saes(&batch, &[&sae], true, options)?;
+    Tolerance::F32.check(run.require_logits()?, &model.logits(&batch)?, "with the error term");
+    assert_eq!(cache.by_name("blocks.1.hook_resid_pre.hook_sae_acts_post")?.dims(), [2, 3, 12]);
     Ok(())
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn attend(
     Ok(Tensor::from_vec(out, (batch, n_queries, n_heads, d_head), &Device::Cpu)?)
 }
 
-const OUTSIDE: Error = Error::BadCodes { problem: "a tensor's layout points outside its storage" };
+const OUTSIDE: Error = Error::LayoutOutside;
 
 /// `[batch, pos, head, d_head]` with contiguous heads.
 struct Heads<'a> {
