@@ -112,6 +112,12 @@ pub enum Error {
         /// How many there are.
         d_sae: usize,
     },
+    /// Tokens to leave as they are, in a run that knows no tokens.
+    #[error("`{at}`: tokens to exclude were named, but the run did not begin from tokens")]
+    TokensUnknown {
+        /// The place of the SAE.
+        at: HookName,
+    },
     /// An edit that returned another shape.
     #[error("the edit at `{at}` returned {got:?}, expected {want:?}")]
     EditChangedShape {

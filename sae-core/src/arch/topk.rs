@@ -60,7 +60,9 @@ impl Latents for TopK {
     fn refresh(&mut self, parts: &Parts) -> Result<()> {
         if self.rescale {
             let norms = decoder_norms(&parts.w_dec)?;
-            self.norms = Some((norms.clone(), norms.recip()?));
+            // (A decoder row of zeros must not make 0 times infinity of a latent that is off.)
+            let reciprocals = norms.maximum(f32::MIN_POSITIVE)?.recip()?;
+            self.norms = Some((norms, reciprocals));
         }
         Ok(())
     }

@@ -112,8 +112,9 @@ pub struct Only<I> {
     keep: Vec<usize>,
 }
 
-impl<I: Intervene> Intervene for Only<I> {
-    fn apply(&self, act: Tensor, at: HookName) -> Result<Tensor> {
+impl<I> Only<I> {
+    /// `edited` at the kept indices, `act` elsewhere.
+    fn limit(&self, act: &Tensor, edited: &Tensor, at: HookName) -> Result<Tensor> {
         let dim = at
             .axes()
             .iter()
@@ -132,7 +133,30 @@ impl<I: Intervene> Intervene for Only<I> {
         let mut shape = vec![1; act.rank()];
         shape[dim] = n;
         let mask = Tensor::from_vec(mask, shape, act.device())?.broadcast_as(act.shape())?;
-        Ok(mask.where_cond(&self.edit.apply(act.clone(), at)?, &act)?)
+        if edited.shape() != act.shape() {
+            let (got, want) = (edited.dims().to_vec(), act.dims().to_vec());
+            return Err(Error::EditChangedShape { at, got, want });
+        }
+        Ok(mask.where_cond(edited, act)?)
+    }
+}
+
+impl<I: Intervene> Intervene for Only<I> {
+    fn apply(&self, act: Tensor, at: HookName) -> Result<Tensor> {
+        self.limit(&act, &self.edit.apply(act.clone(), at)?, at)
+    }
+
+    fn apply_within(
+        &self,
+        act: Tensor,
+        at: HookName,
+        hooks: &mut Cursor<'_, '_>,
+    ) -> Result<Tensor> {
+        self.limit(&act, &self.edit.apply_within(act.clone(), at, hooks)?, at)
+    }
+
+    fn inner_places(&self, at: HookName) -> Vec<HookName> {
+        self.edit.inner_places(at)
     }
 
     fn check(&self, at: HookName, width: Option<usize>) -> Result<()> {
@@ -147,6 +171,20 @@ pub struct Both<I, J>(I, J);
 impl<I: Intervene, J: Intervene> Intervene for Both<I, J> {
     fn apply(&self, act: Tensor, at: HookName) -> Result<Tensor> {
         self.1.apply(self.0.apply(act, at)?, at)
+    }
+
+    fn apply_within(
+        &self,
+        act: Tensor,
+        at: HookName,
+        hooks: &mut Cursor<'_, '_>,
+    ) -> Result<Tensor> {
+        let act = self.0.apply_within(act, at, hooks)?;
+        self.1.apply_within(act, at, hooks)
+    }
+
+    fn inner_places(&self, at: HookName) -> Vec<HookName> {
+        [self.0.inner_places(at), self.1.inner_places(at)].concat()
     }
 
     fn check(&self, at: HookName, width: Option<usize>) -> Result<()> {

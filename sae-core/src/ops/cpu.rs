@@ -58,3 +58,15 @@ impl<'a> F32s<'a> {
         self.layout.stride()
     }
 }
+
+/// One number per column: `[width]`.
+///
+/// # Errors
+/// Another shape.
+pub(super) fn require_width(what: &'static str, x: &Tensor, width: usize) -> Result<()> {
+    if x.dims() == [width] {
+        return Ok(());
+    }
+    let (got, want) = (x.dims().to_vec(), format!("[{width}]"));
+    Err(Error::InputShape { what, got, want })
+}

@@ -5,34 +5,36 @@ use std::cmp::Ordering;
 use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
-use super::cpu::{F32s, is_cpu_f32};
+use super::cpu::{F32s, is_cpu_f32, require_width};
 use crate::Result;
 use crate::grad::attach;
 
 /// Rows that one task works on are chosen so that it touches about so many values.
 const TASK_VALUES: usize = 1 << 15;
 
-/// `max(h, 0)`. The gradient is 0 at 0, as in PyTorch.
+/// `max(h, 0)`, NaN kept. The gradient is 0 at 0, as in PyTorch.
 ///
 /// # Errors
 /// The tensor operation failed.
 pub fn relu(h: &Tensor) -> Result<Tensor> {
     gated(h, |h, f| {
         for (f, h) in f.iter_mut().zip(h) {
-            *f = if *h > 0.0 { *h } else { 0.0 };
+            *f = if *h <= 0.0 { 0.0 } else { *h };
         }
     })
 }
 
-/// `h` where `h > threshold` and `h > 0`, else 0; `threshold` `[d_sae]`. Strict at the threshold.
+/// `h` where `h > threshold` and `h > 0`, else 0; `threshold` `[d_sae]`. Strict at the threshold;
+/// NaN is kept.
 ///
 /// # Errors
-/// The tensor operation failed.
+/// As many thresholds as latents are needed.
 pub fn jump(h: &Tensor, threshold: &Tensor) -> Result<Tensor> {
+    require_width("the thresholds", threshold, h.dim(D::Minus1)?)?;
     let threshold = threshold.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     gated(h, move |h, f| {
         for ((f, h), t) in f.iter_mut().zip(h).zip(&threshold) {
-            *f = if *h > *t && *h > 0.0 { *h } else { 0.0 };
+            *f = if *h <= *t || *h <= 0.0 { 0.0 } else { *h };
         }
     })
 }
@@ -46,7 +48,7 @@ pub fn keep_top_k(h: &Tensor, k: usize) -> Result<Tensor> {
     gated(h, move |h, f| {
         f.fill(0.0);
         for (index, value) in top_k_row(h, k) {
-            f[index as usize] = value.max(0.0);
+            f[index as usize] = if value <= 0.0 { 0.0 } else { value };
         }
     })
 }

@@ -3,7 +3,7 @@
 use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
-use super::cpu::{F32s, is_cpu_f32};
+use super::cpu::{F32s, is_cpu_f32, require_width};
 use super::gemm::{Mat, gemm_tiled};
 use super::pointwise::{Activation, activate};
 use super::vector;
@@ -29,12 +29,8 @@ impl Linear {
     /// Shapes that do not fit each other.
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Result<Self> {
         let (_, d_out) = weight.dims2()?;
-        if let Some(bias) = bias.as_ref().filter(|b| b.dims() != [d_out]) {
-            return Err(Error::InputShape {
-                what: "a bias",
-                got: bias.dims().to_vec(),
-                want: format!("[{d_out}]"),
-            });
+        if let Some(bias) = &bias {
+            require_width("a bias", bias, d_out)?;
         }
         Ok(Self { weight, bias })
     }
@@ -73,9 +69,12 @@ impl Linear {
 /// `[d_out]`. The gradient with respect to `x` is `g W^T`; none is kept for the weights.
 ///
 /// # Errors
-/// Another width than `d_in`.
+/// Another width than `d_in`, or a bias of another width than `d_out`.
 pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
-    let d_in = w.dim(0)?;
+    let (d_in, d_out) = w.dims2()?;
+    if let Some(bias) = b {
+        require_width("a bias", bias, d_out)?;
+    }
     if x.rank() == 0 || x.dim(D::Minus1)? != d_in {
         return Err(Error::WrongWidth {
             what: "the input of a linear map",

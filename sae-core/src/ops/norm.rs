@@ -3,7 +3,7 @@
 use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
-use super::cpu::{F32s, is_cpu_f32};
+use super::cpu::{F32s, is_cpu_f32, require_width};
 use super::vector;
 use crate::Result;
 use crate::grad::attach;
@@ -42,13 +42,18 @@ impl Centre {
 /// `(x - centre) / scale`, times gain and plus bias where given, in one pass: `[.., d] -> [.., d]`.
 ///
 /// # Errors
-/// The tensor operation failed.
+/// A gain or bias of another width than `d`.
 pub fn normalize(
     x: &Tensor,
     centre: Centre,
     eps: f64,
     affine: Option<(&Tensor, &Tensor)>,
 ) -> Result<Tensor> {
+    if let Some((gain, bias)) = affine {
+        let d = x.dim(D::Minus1)?;
+        require_width("a gain", gain, d)?;
+        require_width("a bias", bias, d)?;
+    }
     if !is_cpu_f32(x) || x.track_op() {
         return composed(x, centre, eps, affine);
     }

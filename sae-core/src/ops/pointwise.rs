@@ -31,7 +31,7 @@ impl Activation {
             }
             Self::Relu => pulp::Arch::new().dispatch(
                 #[inline(always)]
-                || values.iter_mut().for_each(|v| *v = if *v > 0.0 { *v } else { 0.0 }),
+                || values.iter_mut().for_each(|v| *v = if *v <= 0.0 { 0.0 } else { *v }),
             ),
         }
     }

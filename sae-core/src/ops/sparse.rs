@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::cpu::F32s;
+use super::cpu::{F32s, require_width};
 use super::gemm::{Mat, Tile, gemm_visit};
 use super::latent::top_k_row;
 use super::vector;
@@ -25,9 +25,9 @@ pub fn encode_above(
     b: &Tensor,
     threshold: Option<&Tensor>,
 ) -> Result<Codes> {
-    let bias = b.to_vec1::<f32>()?;
+    let bias = per_latent(w, b)?;
     let least: Vec<f32> = match threshold {
-        Some(t) => t.to_vec1::<f32>()?.into_iter().map(|t| t.max(0.0)).collect(),
+        Some(t) => per_latent(w, t)?.into_iter().map(|t| t.max(0.0)).collect(),
         None => vec![0.0; bias.len()],
     };
     encode(x, w, |col, values, kept| {
@@ -37,9 +37,9 @@ pub fn encode_above(
         for from in (0..n).step_by(GLANCE) {
             let to = (from + GLANCE).min(n);
             let (h, t) = (&values[from..to], &least[from..to]);
-            if h.iter().zip(t).fold(false, |any, (h, t)| any | (h > t)) {
-                let above = (from..).zip(h.iter().zip(t)).filter(|(_, (h, t))| h > t);
-                kept.extend(above.map(|(j, (h, _))| (index(col + j), *h)));
+            if h.iter().zip(t).fold(false, |any, (h, t)| any | above(*h, *t)) {
+                let on = (from..).zip(h.iter().zip(t)).filter(|(_, (h, t))| above(**h, **t));
+                kept.extend(on.map(|(j, (h, _))| (index(col + j), *h)));
             }
         }
     })
@@ -57,14 +57,13 @@ pub fn encode_gated(
     factor: &Tensor,
     b_mag: &Tensor,
 ) -> Result<Codes> {
-    let gate = b_gate.to_vec1::<f32>()?;
-    let factor = factor.to_vec1::<f32>()?;
-    let bias = b_mag.to_vec1::<f32>()?;
+    let (gate, factor) = (per_latent(w, b_gate)?, per_latent(w, factor)?);
+    let bias = per_latent(w, b_mag)?;
     encode(x, w, |col, values, kept| {
         for (j, s) in (col..).zip(values.iter()) {
-            if *s + gate[j] > 0.0 {
+            if above(*s + gate[j], 0.0) {
                 let m = *s * factor[j] + bias[j];
-                if m > 0.0 {
+                if above(m, 0.0) {
                     kept.push((index(j), m));
                 }
             }
@@ -84,18 +83,30 @@ pub fn encode_top_k(
     scale: Option<&Tensor>,
     k: usize,
 ) -> Result<Codes> {
-    let bias = b.to_vec1::<f32>()?;
-    let scale = scale.map(Tensor::to_vec1::<f32>).transpose()?;
+    let bias = per_latent(w, b)?;
+    let scale = scale.map(|s| per_latent(w, s)).transpose()?;
     // Each tile offers its own k best; the k best of all are among them.
     let codes = encode(x, w, |col, values, kept| {
         values.iter_mut().zip(&bias[col..]).for_each(|(h, b)| *h += b);
         if let Some(scale) = &scale {
             values.iter_mut().zip(&scale[col..]).for_each(|(h, s)| *h *= s);
         }
-        let best = top_k_row(values, k).into_iter().filter(|(_, h)| *h > 0.0);
+        let best = top_k_row(values, k).into_iter().filter(|(_, h)| above(*h, 0.0));
         kept.extend(best.map(|(j, h)| (index(col) + j, h)));
     })?;
     Ok(codes.keep_top_k(k))
+}
+
+/// The values of a tensor that has one per column of `w`.
+fn per_latent(w: &Tensor, values: &Tensor) -> Result<Vec<f32>> {
+    require_width("a tensor per latent", values, w.dims2()?.1)?;
+    Ok(values.to_vec1()?)
+}
+
+/// Whether a latent is on; NaN is, so that it is seen.
+#[inline(always)]
+fn above(h: f32, least: f32) -> bool {
+    h > least || h.is_nan()
 }
 
 #[allow(clippy::cast_possible_truncation)] // no SAE has u32::MAX latents

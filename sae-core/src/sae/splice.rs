@@ -34,7 +34,7 @@ impl<'s> Splice<'s> {
     }
 
     /// Leave positions that hold one of these tokens as they are (SAELens'
-    /// `exclude_special_tokens`).
+    /// `exclude_special_tokens`). Only for runs that begin from tokens.
     #[must_use]
     pub fn exclude_tokens(mut self, tokens: impl Into<Vec<u32>>) -> Self {
         self.exclude_tokens = tokens.into();
@@ -42,10 +42,11 @@ impl<'s> Splice<'s> {
     }
 
     /// `[batch, pos, 1..]`, 1 where the SAE is bypassed.
-    fn bypass(&self, x: &Tensor, hooks: &Cursor<'_, '_>) -> Result<Option<Tensor>> {
-        let Some(batch) = hooks.batch().filter(|_| !self.exclude_tokens.is_empty()) else {
+    fn bypass(&self, x: &Tensor, at: HookName, hooks: &Cursor<'_, '_>) -> Result<Option<Tensor>> {
+        if self.exclude_tokens.is_empty() {
             return Ok(None);
-        };
+        }
+        let batch = hooks.batch().ok_or(Error::TokensUnknown { at })?;
         let ids = batch.ids().flatten_all()?.to_vec1::<u32>()?;
         let mask: Vec<u8> =
             ids.iter().map(|id| u8::from(self.exclude_tokens.contains(id))).collect();
@@ -80,7 +81,7 @@ impl Intervene for Splice<'_> {
         at: HookName,
         hooks: &mut Cursor<'_, '_>,
     ) -> Result<Tensor> {
-        let bypass = self.bypass(&act, hooks)?;
+        let bypass = self.bypass(&act, at, hooks)?;
         let mut within = Within { at, hooks };
         let (acts, frame) = self.sae.encode_with(&act, &mut within)?;
         let mut out = self.sae.decode_with(&acts, &frame, &mut within)?;

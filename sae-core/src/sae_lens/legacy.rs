@@ -49,10 +49,15 @@ pub(super) fn modernise(fields: &mut Fields) -> Result<()> {
     normalization(fields)?;
     let on_z = fields.text("hook_name")?.is_some_and(|name| name.contains("hook_z"));
     set_default(fields, "reshape_activations", json!(if on_z { "hook_z" } else { "none" }));
-    let mut metadata: Map<String, Value> = METADATA
-        .iter()
-        .filter_map(|key| Some(((*key).to_owned(), fields.get(key)?.clone())))
-        .collect();
+    // (A file in the form of version 6 that names no version has its metadata in place already.)
+    let mut metadata = match fields.get("metadata") {
+        None => Map::new(),
+        Some(Value::Object(map)) => map.clone(),
+        Some(_) => return Err(fields.wrong("metadata", "an object")),
+    };
+    metadata.extend(
+        METADATA.iter().filter_map(|key| Some(((*key).to_owned(), fields.get(key)?.clone()))),
+    );
     if fields.flag("finetuning_scaling_factor")?.unwrap_or(false) {
         metadata.insert("finetuning_scaling_factor".to_owned(), json!(true));
     }

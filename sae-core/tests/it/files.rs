@@ -170,3 +170,93 @@ fn a_finetuned_scaling_factor_needs_its_flag() {
         ""
     );
 }
+
+#[test]
+fn a_file_in_the_form_of_version_6_without_a_version_keeps_its_metadata() {
+    let spec = parse(
+        r#"{"architecture":"jumprelu","d_in":4,"d_sae":8,"normalize_activations":"none",
+            "metadata":{"hook_name":"blocks.2.hook_resid_post","model_name":"gpt2-small"}}"#,
+    )
+    .unwrap();
+    assert_eq!(spec.architecture, Architecture::JumpRelu);
+    assert_eq!(spec.hook.unwrap().to_string(), "blocks.2.hook_resid_post");
+    assert_eq!(spec.metadata["model_name"], "gpt2-small");
+}
+
+/// A safetensors file of this header over so many bytes of data.
+fn safetensors(header: &str, data: usize) -> Vec<u8> {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(vec![0u8; data]);
+    bytes
+}
+
+#[test]
+fn a_header_that_lies_is_refused_on_disk_and_in_memory() {
+    let entry = |shape: &str, offsets: &str| {
+        format!(r#"{{"W":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("w.safetensors");
+    for (what, bytes) in [
+        ("offsets that fall", safetensors(&entry("[2]", "[8,0]"), 8)),
+        ("offsets beyond the file", safetensors(&entry("[4]", "[0,16]"), 8)),
+        ("a gap at the start", safetensors(&entry("[1]", "[4,8]"), 8)),
+        ("a shape that overflows", safetensors(&entry("[4294967296,4294967296]", "[0,8]"), 8)),
+        ("a shape of another size", safetensors(&entry("[3]", "[0,8]"), 8)),
+        ("bytes behind the tensors", safetensors(&entry("[2]", "[0,8]"), 9)),
+        ("an unknown type", safetensors(&entry("[2]", "[0,8]").replace("F32", "Q7"), 8)),
+        ("a header that is no JSON", safetensors("{]", 0)),
+    ] {
+        fs::write(&path, &bytes).unwrap();
+        let message = TensorFile::open(&path).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(message.contains("w.safetensors"), "{what}: {message:?}");
+        assert!(TensorFile::from_bytes("w".into(), bytes.into()).is_err(), "{what}");
+    }
+    let mut longer = safetensors(&entry("[2]", "[0,8]"), 8);
+    let past_the_end = longer.len() as u64;
+    longer[..8].copy_from_slice(&past_the_end.to_le_bytes());
+    fs::write(&path, &longer).unwrap();
+    let message = TensorFile::open(&path).err().unwrap().to_string();
+    assert!(message.contains(&format!("a header of {past_the_end} bytes")), "{message}");
+    assert!(TensorFile::from_bytes("w".into(), longer.into()).is_err());
+}
+
+#[test]
+fn every_float_type_is_read_and_others_are_named() {
+    for (dtype, width, one) in [
+        ("F32", 4, 1f32.to_le_bytes().to_vec()),
+        ("F64", 8, 1f64.to_le_bytes().to_vec()),
+        ("F16", 2, vec![0x00, 0x3c]),
+        ("BF16", 2, vec![0x80, 0x3f]),
+    ] {
+        let header =
+            format!(r#"{{"W":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{width}]}}}}"#);
+        let mut bytes = safetensors(&header, 0);
+        bytes.extend(one);
+        let mut file = TensorFile::from_bytes("w".into(), bytes.into()).unwrap();
+        assert_eq!(file.f32s("W").unwrap(), [1.0], "{dtype}");
+        let message = file.f32s("V").unwrap_err().to_string();
+        assert_eq!(message, "w: no tensor `V`, expected []");
+    }
+    let header = r#"{"W":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#;
+    let mut file = TensorFile::from_bytes("w".into(), safetensors(header, 8).into()).unwrap();
+    let message = file.f32s("W").unwrap_err().to_string();
+    assert_eq!(message, "w: tensor `W` is I64, expected F32, F16, BF16 or F64");
+}
+
+#[test]
+fn a_folder_in_the_program_reads_as_one_on_disk() {
+    let dir = directory(V6, &TENSORS);
+    let weights = fs::read(dir.path().join("sae_weights.safetensors")).unwrap();
+    let files: &'static [(&'static str, &'static [u8])] = Box::leak(Box::new([
+        ("cfg.json", V6.as_bytes()),
+        ("sae_weights.safetensors", &*Box::leak(weights.into_boxed_slice())),
+    ]));
+    let embedded = Folder::Embedded { name: "built-in", files };
+    let here = load(&embedded, LoadOptions::default()).unwrap().sae;
+    let there = load(&Folder::disk(dir.path()), LoadOptions::default()).unwrap().sae;
+    assert_eq!(here.spec(), there.spec());
+    let message = embedded.read("absent").unwrap_err().to_string();
+    assert!(message.contains("built-in") && message.contains("absent"), "{message}");
+}

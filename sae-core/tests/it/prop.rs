@@ -2,27 +2,36 @@
 
 use candle_core::{Device, Tensor, Var};
 use proptest::collection::vec;
-use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, proptest};
 use proptest::strategy::Strategy as _;
-use sae_core::Result;
 use sae_core::hook::{HookName, PosSlice};
+use sae_core::model::{Batch, HookedModelExt};
 use sae_core::ops::{
-    Activation, Centre, activate, jump, keep_top_k, linear, normalize, relu, softmax, top_k_row,
+    Activation, Centre, activate, encode_above, encode_gated, encode_top_k, jump, keep_top_k,
+    linear, normalize, relu, softmax, top_k_row,
 };
-use sae_core::sae::Codes;
-use sae_core::testing::Tolerance;
+use sae_core::sae::{Codes, RunWithSaes};
+use sae_core::testing::{Tolerance, ToyModel};
+use sae_core::{Error, Result};
 
 use crate::saes::{inputs, random, specs};
 
-/// Python's `range(n)[start:stop:step]`, by definition.
+/// Python's `range(n)[start:stop:step]` without its arithmetic: walk from the first index until one
+/// is past the stop, and keep those that exist.
 fn python_slice(n: isize, start: Option<isize>, stop: Option<isize>, step: isize) -> Vec<u32> {
-    let clamp =
-        |i: isize, low: isize, high: isize| (if i < 0 { i + n } else { i }).clamp(low, high);
-    let (low, high) = if step > 0 { (0, n) } else { (-1, n - 1) };
-    let mut at = start.map_or(if step > 0 { 0 } else { n - 1 }, |i| clamp(i, low, high));
-    let end = stop.map_or(if step > 0 { n } else { -1 }, |i| clamp(i, low, high));
+    let from_end = |i: isize| if i < 0 { i + n } else { i };
+    let forward = step > 0;
+    // Walking in single steps from outside, the first index that exists is where Python begins.
+    let begin = start.map_or(if forward { 0 } else { n - 1 }, from_end);
+    let mut at = begin;
+    while (forward && at < 0) || (!forward && at >= n) {
+        at += step.signum();
+    }
+    let past = |i: isize| {
+        stop.map(from_end).is_some_and(|stop| if forward { i >= stop } else { i <= stop })
+    };
     let mut kept = Vec::new();
-    while (step > 0 && at < end) || (step < 0 && at > end) {
+    while (0..n).contains(&at) && !past(at) {
         kept.push(u32::try_from(at).unwrap());
         at += step;
     }
@@ -73,6 +82,48 @@ proptest! {
                 prop_assert!(!later, "a later equal was preferred to {}", i);
             }
         }
+    }
+
+    #[test]
+    fn top_k_does_not_care_for_order_where_there_are_no_ties(
+        row in Just((-20i8..20).map(f32::from).collect::<Vec<_>>()).prop_shuffle(),
+        order in Just((0usize..40).collect::<Vec<_>>()).prop_shuffle(),
+        k in 0usize..41,
+    ) {
+        let shuffled: Vec<f32> = order.iter().map(|i| row[*i]).collect();
+        let mut back: Vec<(u32, f32)> = top_k_row(&shuffled, k)
+            .into_iter()
+            .map(|(i, v)| (u32::try_from(order[i as usize]).unwrap(), v))
+            .collect();
+        back.sort_unstable_by_key(|(i, _)| *i);
+        prop_assert_eq!(back, top_k_row(&row, k));
+    }
+
+    #[test]
+    fn top_k_of_signed_values_keeps_the_positive_ones(row in vec(-3f32..3.0, 1..40), k in 1usize..12) {
+        let n = row.len();
+        let mut sorted: Vec<f32> = row.iter().map(|v| v.max(0.0)).collect();
+        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+        sorted.truncate(k);
+        let h = Tensor::from_vec(row, (1, n), &Device::Cpu).unwrap();
+        let mut kept = keep_top_k(&h, k).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        kept.sort_unstable_by(|a, b| b.total_cmp(a));
+        kept.truncate(k);
+        prop_assert_eq!(kept, sorted);
+    }
+
+    #[test]
+    fn splicing_with_the_error_term_is_the_identity(
+        which in 0usize..6,
+        d_sae in 4usize..40,
+        rows in vec(vec(0u32..11, 4), 1..4),
+    ) {
+        let model = ToyModel::new(2, 5).unwrap();
+        let batch = Batch::rows(&rows).unwrap();
+        let sae = random(specs(5, d_sae).swap_remove(which));
+        let run = model.run_with_saes(&batch, &[sae.as_ref()], true).unwrap();
+        let plain = model.logits(&batch).unwrap();
+        Tolerance::F32.check(run.require_logits().unwrap(), &plain, "logits");
     }
 
     #[test]
@@ -131,7 +182,7 @@ fn check_gradient(what: &str, x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>)
         let numeric = (at(1.0)? - at(-1.0)?) / (2.0 * STEP);
         let var = Var::from_tensor(x)?;
         let grads = (f(var.as_tensor())? * &k)?.sum_all()?.backward()?;
-        let grad = grads.get(var.as_tensor()).cloned().ok_or(sae_core::Error::NoLogits)?;
+        let grad = grads.get(var.as_tensor()).cloned().ok_or(Error::NoLogits)?;
         Ok((numeric, f64::from((grad * direction)?.sum_all()?.to_scalar::<f32>()?)))
     };
     let (numeric, analytic) = run().unwrap();
@@ -144,6 +195,7 @@ fn check_gradient(what: &str, x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>)
 #[test]
 fn closed_form_gradients_are_those_of_central_differences() -> Result<()> {
     let w = inputs(6, 5);
+    let wt = inputs(6, 6);
     let gain = inputs(1, 6).squeeze(0)?;
     let bias = inputs(1, 6).squeeze(0)?;
     for _ in 0..8 {
@@ -151,6 +203,7 @@ fn closed_form_gradients_are_those_of_central_differences() -> Result<()> {
         let x = inputs(4, 6);
         let away = (&x + (x.sign()? * 0.1)?)?;
         check_gradient("linear", &x, |x| linear(x, &w, None));
+        check_gradient("linear with bias", &x, |x| linear(x, &wt.t()?, Some(&gain)));
         check_gradient("gelu", &x, |x| activate(x, Activation::GeluTanh));
         check_gradient("relu", &away, relu);
         check_gradient("softmax", &x, softmax);
@@ -159,8 +212,50 @@ fn closed_form_gradients_are_those_of_central_differences() -> Result<()> {
         }
         let zero = Tensor::zeros(6, candle_core::DType::F32, &Device::Cpu)?;
         check_gradient("jump", &away, |x| jump(x, &zero));
+        // Nothing near the thresholds, on both sides of them.
+        let thresholds = Tensor::new(&[0.4f32, 0.4, 0.4, 2.0, 2.0, 2.0], &Device::Cpu)?;
+        let clear = Tensor::new(&[[1f32, 0.2, -1.0, 3.0, 1.0, -3.0]], &Device::Cpu)?;
+        check_gradient("jump over thresholds", &clear, |x| jump(x, &thresholds));
+        check_gradient("top-k of few positive", &clear.neg()?, |x| keep_top_k(x, 5));
         let spread = Tensor::new(&[[5f32, 1.0, 4.0, 0.5, 3.0, 2.0]], &Device::Cpu)?;
         check_gradient("top-k", &spread, |x| keep_top_k(x, 3));
     }
+    Ok(())
+}
+
+#[test]
+fn slices_are_those_python_prints() {
+    // `[list(range(7)[slice]) for ...]`, by CPython.
+    for (start, stop, step, kept) in [
+        (None, None, -1, vec![6, 5, 4, 3, 2, 1, 0]),
+        (Some(-3), None, 1, vec![4, 5, 6]),
+        (Some(-9), Some(2), 1, vec![0, 1]),
+        (Some(9), Some(-9), -3, vec![6, 3, 0]),
+        (Some(5), Some(1), -2, vec![5, 3]),
+        (Some(2), Some(-1), 2, vec![2, 4]),
+        (Some(4), Some(2), 1, vec![]),
+        (None, Some(-8), -1, vec![6, 5, 4, 3, 2, 1, 0]),
+    ] {
+        let slice = PosSlice::Range { start, stop, step: Some(step) };
+        assert_eq!(slice.positions(7).unwrap(), kept, "{slice:?}");
+        assert_eq!(python_slice(7, start, stop, step), kept, "the oracle on {slice:?}");
+    }
+}
+
+#[test]
+fn operands_that_do_not_fit_are_refused_not_cut() -> Result<()> {
+    let (x, w) = (inputs(3, 6), inputs(6, 5));
+    let vector = |n| inputs(1, n).squeeze(0);
+    let (right, short) = (vector(5)?, vector(4)?);
+    let refused = |what: &str, result: Result<()>| {
+        assert!(matches!(result, Err(Error::InputShape { .. })), "{what}: {result:?}");
+    };
+    refused("bias", linear(&x, &w, Some(&short)).map(drop));
+    refused("thresholds", jump(&x, &right).map(drop));
+    let (gain, bias) = (vector(6)?, vector(7)?);
+    refused("norm", normalize(&x, Centre::Mean, 1e-5, Some((&gain, &bias))).map(drop));
+    refused("above", encode_above(&x, &w, &right, Some(&short)).map(drop));
+    refused("gated", encode_gated(&x, &w, &right, &short, &right).map(drop));
+    refused("top-k", encode_top_k(&x, &w, &short, None, 2).map(drop));
     Ok(())
 }

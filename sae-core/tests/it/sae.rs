@@ -1,13 +1,14 @@
 //! SAEs of every architecture: contract, normalisation, heads, folds, files.
 
 use candle_core::Tensor;
+use sae_core::arch::build;
 use sae_core::io::Folder;
 use sae_core::sae::{Architecture, Normalize, Reshape, SaeSpec};
 use sae_core::sae_lens::{LoadOptions, load, save};
 use sae_core::testing::{SplitSae, Tolerance, check_sae};
 use sae_core::{Error, Result};
 
-use crate::saes::{AT, inputs, random, specs};
+use crate::saes::{AT, Given, inputs, random, specs};
 
 /// Every architecture in every mode.
 fn all_modes() -> Vec<SaeSpec> {
@@ -124,4 +125,97 @@ fn a_synthetic_code_decodes_without_a_frame() -> Result<()> {
     let bias = sae.decode_sparse(&zero, &sae_core::sae::Frame::default())?;
     Tolerance::F32.check(&(got - bias)?, &(sae.decoder().narrow(0, 3, 1)? * 2.0)?, "2 W_dec[3]");
     Ok(())
+}
+
+#[test]
+fn every_architecture_keeps_the_contract_on_flattened_heads() -> Result<()> {
+    for spec in all_modes() {
+        let spec = SaeSpec { reshape_activations: Reshape::HookZ, ..spec };
+        let sae = random(spec);
+        check_sae(sae.as_ref(), &inputs(9, 12))?;
+        let odd = inputs(6, 10).reshape((2, 3, 2, 5))?;
+        assert!(matches!(sae.encode(&odd), Err(Error::WrongWidth { want: 12, .. })), "2 x 5 heads");
+    }
+    Ok(())
+}
+
+#[test]
+fn tanh_latents_are_the_tanh_of_relu() -> Result<()> {
+    let spec = |tanh| SaeSpec::new(Architecture::Standard { tanh }, 6, 12);
+    let weights = random(spec(false)).tensors();
+    let with = |tanh| build(spec(tanh), &mut Given(weights.clone()));
+    let x = inputs(5, 6);
+    let (relu, _) = with(false)?.encode(&x)?;
+    let (tanh, _) = with(true)?.encode(&x)?;
+    Tolerance::F32.check(&tanh, &relu.tanh()?, "tanh(relu)");
+    assert!(relu.max_all()?.to_scalar::<f32>()? > 0.0, "some latent must be on");
+    Ok(())
+}
+
+#[test]
+fn a_finetuned_scale_acts_inside_decode_only_and_is_folded_when_saved() -> Result<()> {
+    let spec = SaeSpec::new(Architecture::Standard { tanh: false }, 6, 12);
+    let mut weights = random(spec.clone()).tensors();
+    let x = inputs(5, 6);
+    let plain = build(spec.clone(), &mut Given(weights.clone()))?;
+    let scale = (Tensor::rand(0f32, 1.0, 12, x.device())? + 0.5)?;
+    weights.push(("finetuning_scaling_factor", scale.clone()));
+    let finetuned = build(spec, &mut Given(weights))?;
+    let (acts, frame) = finetuned.encode(&x)?;
+    Tolerance::Bits.check(&acts, &plain.encode(&x)?.0, "latents are not scaled");
+    let want = plain.decode(&acts.broadcast_mul(&scale)?, &frame)?;
+    Tolerance::F32.check(&finetuned.decode(&acts, &frame)?, &want, "scaled in decode");
+    check_sae(finetuned.as_ref(), &x)?;
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), finetuned.as_ref(), None)?;
+    let back = load(&Folder::disk(dir.path()), LoadOptions::default())?;
+    assert_eq!(back.report.unused, [""; 0]);
+    Tolerance::F32.check(&back.sae.reconstruct(&x)?, &want, "saved and loaded");
+    Ok(())
+}
+
+#[test]
+fn nan_in_the_input_is_seen_in_latents_and_output() -> Result<()> {
+    for spec in specs(6, 20) {
+        let sae = random(spec);
+        let name = sae.spec().architecture.as_str();
+        let bad = Tensor::full(f32::NAN, (1, 6), &candle_core::Device::Cpu)?;
+        let x = Tensor::cat(&[&inputs(1, 6), &bad], 0)?;
+        let (codes, frame) = sae.encode_sparse(&x)?;
+        for out in [sae.reconstruct(&x)?, sae.decode_sparse(&codes, &frame)?] {
+            let out = out.to_vec2::<f32>()?;
+            assert!(out[0].iter().all(|v| v.is_finite()), "{name}: the other row is untouched");
+            assert!(out[1].iter().all(|v| v.is_nan()), "{name}: {:?}", out[1]);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_decoder_row_of_zeros_does_no_harm() -> Result<()> {
+    let architecture = Architecture::TopK { k: 3, rescale_acts_by_decoder_norm: true };
+    let spec = SaeSpec::new(architecture, 6, 12);
+    let mut weights = random(spec.clone()).tensors();
+    for (name, tensor) in &mut weights {
+        if *name == "W_dec" {
+            let zero = Tensor::zeros((1, 6), tensor.dtype(), tensor.device())?;
+            *tensor = Tensor::cat(&[&zero, &tensor.narrow(0, 1, 11)?], 0)?;
+        }
+    }
+    check_sae(build(spec, &mut Given(weights))?.as_ref(), &inputs(5, 6))
+}
+
+#[test]
+fn building_without_a_tensor_names_it() {
+    for spec in specs(6, 12) {
+        let all = random(spec.clone()).tensors();
+        for (missing, _) in &all {
+            let rest = all.iter().filter(|(name, _)| name != missing).cloned().collect();
+            let error = build(spec.clone(), &mut Given(rest)).err().map(|e| e.to_string());
+            assert!(
+                error.is_some_and(|e| e.contains(&format!("no tensor `{missing}`"))),
+                "{missing}"
+            );
+        }
+    }
 }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
-use sae_core::Result;
 use sae_core::arch::{WeightSource, build};
 use sae_core::hook::HookName;
 use sae_core::sae::{Architecture, Sae, SaeSpec};
+use sae_core::{Error, Result};
 
 /// The hook that the SAEs here belong to.
 pub(crate) const AT: HookName = HookName::resid_pre(1);
@@ -55,4 +55,23 @@ pub(crate) fn specs(d_in: usize, d_sae: usize) -> Vec<SaeSpec> {
 /// Inputs, `[rows, d_in]`.
 pub(crate) fn inputs(rows: usize, d_in: usize) -> Tensor {
     Tensor::randn(0f32, 1.0, (rows, d_in), &Device::Cpu).unwrap()
+}
+
+/// Weights that were made elsewhere.
+pub(crate) struct Given(pub(crate) Vec<(&'static str, Tensor)>);
+
+impl WeightSource for Given {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.take_if_there(name, shape)?.ok_or_else(|| Error::MissingTensor {
+            path: "given".into(),
+            name: name.to_owned(),
+            want: shape.to_vec(),
+        })
+    }
+
+    fn take_if_there(&mut self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
+        let found = self.0.iter().find(|(n, _)| *n == name).map(|(_, tensor)| tensor.clone());
+        assert!(found.as_ref().is_none_or(|t| t.dims() == shape), "{name}");
+        Ok(found)
+    }
 }

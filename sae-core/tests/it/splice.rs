@@ -1,6 +1,7 @@
 //! An SAE inside a running model.
 
-use sae_core::hook::{HookName, Plan, SaeSite};
+use candle_core::Tensor;
+use sae_core::hook::{Axis, EditExt, HookName, Plan, SaeSite, Scale};
 use sae_core::model::{Batch, CacheOptions, HookedModel, HookedModelExt};
 use sae_core::sae::{FeatureEdit, FeatureOp, RunWithSaes, SaeExt, Splice};
 use sae_core::testing::{SplitSae, Tolerance, ToyModel};
@@ -115,5 +116,84 @@ fn latents_have_the_gradient_of_their_decoder_rows() -> Result<()> {
     let grads = run.gradients(&run.require_logits()?.sqr()?.sum_all()?)?;
     let want = grads.require(output)?.broadcast_matmul(&sae.decoder().t()?)?;
     Tolerance::Grad.check(grads.require(acts)?, &want, "g W_dec^T");
+    Ok(())
+}
+
+#[test]
+fn ablating_a_latent_takes_its_share_and_nothing_else_away() -> Result<()> {
+    let (model, batch) = toy();
+    for spec in specs(6, 20) {
+        // Only without a scale in decode is the share `f W_dec`.
+        if spec.architecture
+            == (sae_core::sae::Architecture::TopK { k: 4, rescale_acts_by_decoder_norm: true })
+        {
+            continue;
+        }
+        let sae = random(spec);
+        let (acts, output) = (AT.sae(SaeSite::ActsPost), AT.sae(SaeSite::Output));
+        let spliced = || Plan::new().intervene(AT, Splice::new(sae.as_ref()).use_error_term(true));
+        let before = model.run(&batch, &spliced().capture(acts).capture(output))?;
+        let f = before.require(acts)?;
+        let strongest = f.flatten_to(1)?.sum(0)?.argmax(0)?.to_scalar::<u32>()?;
+        let strongest = usize::try_from(strongest).unwrap();
+        let edit = FeatureEdit::ablate([strongest]);
+        let after = model.run(&batch, &spliced().intervene(acts, edit).capture(output))?;
+        let moved = (after.require(output)? - before.require(output)?)?;
+        let share = f.narrow(2, strongest, 1)?.broadcast_mul(&sae.decoder().get(strongest)?)?;
+        assert!(share.abs()?.max_all()?.to_scalar::<f32>()? > 0.0, "the latent must be on");
+        Tolerance::F32.check(&moved, &share.neg()?, sae.spec().architecture.as_str());
+    }
+    Ok(())
+}
+
+#[test]
+fn the_points_of_a_splice_fit_together() -> Result<()> {
+    let (model, batch) = toy();
+    let sae = random(specs(6, 20).remove(0));
+    let points = SaeSite::ALL.iter().map(|site| AT.sae(*site));
+    let plan = Plan::new().with_saes(&[sae.as_ref()], true)?.capture_all(points.clone());
+    let run = model.run(&batch, &plan)?;
+    let fired: Vec<HookName> = run.captured().iter().map(|(at, _)| *at).collect();
+    assert_eq!(fired, points.collect::<Vec<_>>(), "in the order of SaeSite::ALL");
+    let at = |site| run.require(AT.sae(site));
+    Tolerance::Bits.check(at(SaeSite::Input)?, &model.activations(&batch, AT)?, "input");
+    Tolerance::Bits.check(at(SaeSite::ActsPost)?, &at(SaeSite::ActsPre)?.relu()?, "latents");
+    let sum = (at(SaeSite::Recons)? + at(SaeSite::Error)?)?;
+    Tolerance::Bits.check(at(SaeSite::Output)?, &sum, "output");
+    Tolerance::F32.check(at(SaeSite::Output)?, at(SaeSite::Input)?, "nothing was edited");
+    Ok(())
+}
+
+#[test]
+fn a_splice_inside_another_edit_keeps_its_points_and_tokens() -> Result<()> {
+    let (model, batch) = toy();
+    let sae = random(specs(6, 20).remove(0));
+    let (acts, output) = (AT.sae(SaeSite::ActsPost), AT.sae(SaeSite::Output));
+    let splice = || Splice::new(sae.as_ref()).exclude_tokens([0, 2]);
+    let plain = model.run(&batch, &Plan::new().intervene(AT, splice()).capture(output))?;
+    let plain = plain.require(output)?;
+    let doubled = Plan::new().intervene(AT, splice().and(Scale(2.0))).capture_all([acts, AT]);
+    let run = model.run(&batch, &doubled)?;
+    assert_eq!(run.require(acts)?.dims(), [2, 3, 20]);
+    Tolerance::Bits.check(run.require(AT)?, &(plain * 2.0)?, "spliced, then doubled");
+    let first = Plan::new().intervene(AT, splice().only(Axis::Pos, [0])).capture_all([acts, AT]);
+    let run = model.run(&batch, &first)?;
+    assert_eq!(run.require(acts)?.dims(), [2, 3, 20]);
+    let untouched = model.activations(&batch, AT)?;
+    let want = Tensor::cat(&[&plain.narrow(1, 0, 1)?, &untouched.narrow(1, 1, 2)?], 1)?;
+    Tolerance::Bits.check(run.require(AT)?, &want, "spliced at the first position");
+    Ok(())
+}
+
+#[test]
+fn tokens_can_be_excluded_only_where_tokens_are_known() -> Result<()> {
+    let (model, batch) = toy();
+    let sae = random(specs(6, 20).remove(0));
+    let resid = model.activations(&batch, AT)?;
+    let plan = Plan::new().intervene(AT, Splice::new(sae.as_ref()).exclude_tokens([0]));
+    let error = model.resume(&resid, 1, None, &plan).unwrap_err();
+    assert!(matches!(error, Error::TokensUnknown { at: AT }), "{error}");
+    let plan = Plan::new().intervene(AT, Splice::new(sae.as_ref()));
+    assert!(model.resume(&resid, 1, None, &plan).is_ok(), "without exclusions none are needed");
     Ok(())
 }

@@ -33,7 +33,7 @@ fn run(case: &Case, legacy: bool) -> Result<Outputs> {
     edited(case, sae.as_ref(), &x, &mut out)?;
     gradients(case, sae.as_ref(), &x, &mut out)?;
     let raw: Value = serde_json::from_slice(&folder.read("cfg.json")?)?;
-    out.put_json("cfg", expected_keys(case, &cfg(sae.as_ref(), legacy, &raw)));
+    out.put_json("cfg", expected_keys(case, &cfg(case, sae.as_ref(), legacy, &raw)));
     Ok(out)
 }
 
@@ -124,7 +124,7 @@ fn gradients(case: &Case, sae: &dyn Sae, x: &Tensor, out: &mut Outputs) -> Resul
 }
 
 /// The configuration that the library ended up with, under the names of the case's era.
-fn cfg(sae: &dyn Sae, legacy: bool, raw: &Value) -> Value {
+fn cfg(case: &Case, sae: &dyn Sae, legacy: bool, raw: &Value) -> Value {
     let spec = sae.spec();
     let meta = |key: &str| spec.metadata.get(key).cloned().unwrap_or(Value::Null);
     let mut cfg = json!({
@@ -141,13 +141,16 @@ fn cfg(sae: &dyn Sae, legacy: bool, raw: &Value) -> Value {
         cfg["rescale_acts_by_decoder_norm"] = json!(rescale_acts_by_decoder_norm);
     }
     if legacy {
-        // Folding the trainer's scale did not change what version 5 said of normalisation.
-        let mode = raw.get("normalize_activations").cloned().unwrap_or(json!("none"));
-        cfg["normalize_activations"] = match mode {
-            Value::Bool(true) => json!("expected_average_only_in"),
-            Value::String(mode) => json!(mode),
-            _ => json!("none"),
-        };
+        // Folding the trainer's scale did not change what version 5 said of normalisation; what the
+        // library says is compared wherever nothing was folded.
+        if case.param("norm_scaling_factor").is_some_and(Value::is_number) {
+            let mode = raw.get("normalize_activations").cloned().unwrap_or(json!("none"));
+            cfg["normalize_activations"] = match mode {
+                Value::Bool(true) => json!("expected_average_only_in"),
+                Value::String(mode) => json!(mode),
+                _ => json!("none"),
+            };
+        }
         // A version-6 library stores some of this under other names.
         let topk_activation = raw["activation_fn"] == "topk" || raw["activation_fn_str"] == "topk";
         if topk_activation && raw["architecture"] != "topk" {
