@@ -19,7 +19,7 @@ usage: cargo xtask COMMAND
   demo                       the main job, offline, on the built-in model and SAE
   test                       fixtures, all tests, doc tests, parity
   check                      what a change must pass, cheapest first: format, tidy, clippy, docs, tests
-  parity DIR [--kind KIND]... [--case PREFIX]... [--json FILE]
+  parity DIR [--kind KIND]... [--case NAME]... [--json FILE]
                              run a suite of cases computed by the reference libraries
   prop [--cases N]           all property tests, with N cases each (default 1024)
   bench [--save NAME] [--against NAME] [FILTER]

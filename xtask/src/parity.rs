@@ -9,7 +9,7 @@ use crate::shell;
 
 /// Suites that travel with the project.
 const SUITES: &str = "xtask/parity/suites";
-/// Which kinds are built: lines of suite, kind and, if not all of its cases, name prefixes.
+/// Which kinds are built: lines of suite, kind and, if not all of its cases, their names.
 const BUILT: &str = "xtask/parity/built-kinds.txt";
 /// Where suites beside the checkout are, unless `SAE_PARITY_DIR` says otherwise.
 const BESIDE: &str = "../shared/parity";
@@ -67,7 +67,7 @@ fn run_all(dir: &Path, built: &[Built]) -> Result<()> {
 struct Built {
     suite: String,
     kind: String,
-    /// Prefixes of the cases that pass; empty when all do.
+    /// Names of the cases that pass, a `*` ending a prefix; empty when all do.
     cases: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ fn parse(list: &str) -> Result<Vec<Built>> {
         .map(|line| {
             let mut words = line.split_whitespace();
             let (Some(suite), Some(kind)) = (words.next(), words.next()) else {
-                bail!("{BUILT}: `{line}` must be `suite kind [prefix,prefix...]`");
+                bail!("{BUILT}: `{line}` must be `suite kind [name,prefix*...]`");
             };
             let cases = words.next().map(|c| c.split(',').map(str::to_owned).collect());
             Ok(Built {
@@ -94,8 +94,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_name_suite_kind_and_prefixes() {
-        let built = parse("# comment\n\ncore tokens\nmodels generate gpt2,llama\n").unwrap();
+    fn lines_name_suite_kind_and_cases() {
+        let built = parse("# comment\n\ncore tokens\nmodels generate gpt2*,llama\n").unwrap();
         assert!(built[0].cases.is_empty());
         assert_eq!((built[1].suite.as_str(), built[1].cases.len()), ("models", 2));
         assert!(parse("core").is_err());

@@ -1,6 +1,6 @@
 //! Runs parity suites: cases whose expected values were computed by the reference libraries.
 //!
-//! `parity DIR [--kind KIND]... [--case PREFIX]... [--json FILE]`
+//! `parity DIR [--kind KIND]... [--case NAME]... [--json FILE]`
 
 mod case;
 mod compare;
@@ -17,10 +17,10 @@ use anyhow::{Context, Result, bail};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "\
-usage: parity DIR [--kind KIND]... [--case PREFIX]... [--json FILE]
+usage: parity DIR [--kind KIND]... [--case NAME]... [--json FILE]
 
-Runs every case of the suite in DIR (or those of the kinds and name prefixes given), prints a line per
-case with its worst output, and fails if one fails. A kind that is not built is a failure.";
+Runs every case of the suite in DIR (or those of the kinds and names given; a name may end in `*`), prints a
+line per case with its worst output, and fails if one fails. A kind that is not built is a failure.";
 
 /// What was asked for.
 struct Options {
@@ -38,7 +38,7 @@ fn options() -> Result<Options> {
     while let Some(arg) = parser.next()? {
         match arg {
             Long("kind") => filter.kinds.push(parser.value()?.string()?),
-            Long("case") => filter.prefixes.push(parser.value()?.string()?),
+            Long("case") => filter.cases.push(parser.value()?.string()?),
             Long("json") => json = Some(parser.value()?.into()),
             Value(path) if dir.is_none() => dir = Some(path.into()),
             _ => bail!("{}\n{USAGE}", arg.unexpected()),

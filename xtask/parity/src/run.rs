@@ -15,8 +15,8 @@ use crate::report::{Verdict, print_case, print_summary, write_json};
 #[derive(Default)]
 pub(crate) struct Filter {
     pub(crate) kinds: Vec<String>,
-    /// Name prefixes of cases.
-    pub(crate) prefixes: Vec<String>,
+    /// Names of cases; one that ends in `*` is a prefix.
+    pub(crate) cases: Vec<String>,
 }
 
 /// Run a suite; whether every case passed.
@@ -59,13 +59,20 @@ fn find(suite: &Path, filter: &Filter) -> Result<Vec<PathBuf>> {
             continue;
         }
         for case in folders(&kind)? {
-            let wanted = filter.prefixes.iter().any(|p| name(&case).starts_with(p));
-            if filter.prefixes.is_empty() || wanted {
+            let wanted = filter.cases.iter().any(|pattern| matches(pattern, &name(&case)));
+            if filter.cases.is_empty() || wanted {
                 found.insert((name(&kind), name(&case)), case);
             }
         }
     }
     Ok(found.into_values().collect())
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    }
 }
 
 fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
