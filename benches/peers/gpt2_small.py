@@ -6,10 +6,12 @@ measurement: name, median in milliseconds, smallest and largest.
 usage: python gpt2_small.py
 """
 
+import pathlib
 import statistics
 import time
 
 import torch
+from transformers import AutoTokenizer
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 
@@ -33,6 +35,9 @@ def main():
     )
     model = HookedTransformer(config)
     model.eval()
+    # generate wants a tokenizer, though token ids go in and come out; any will do.
+    assets = pathlib.Path(__file__).parents[2] / "sae-cli/assets/genesis-4l/model"
+    model.set_tokenizer(AutoTokenizer.from_pretrained(assets, local_files_only=True))
     for batch, pos in [(1, 16), (1, 128), (8, 128)]:
         tokens = torch.randint(0, 50257, (batch, pos))
         measure(f"forward/{batch}x{pos}", lambda: model(tokens), 5)
@@ -42,7 +47,8 @@ def main():
     measure(
         f"generate/{n_new} tokens after 128",
         lambda: model.generate(
-            tokens, max_new_tokens=n_new, stop_at_eos=False, do_sample=False, verbose=False
+            tokens, max_new_tokens=n_new, stop_at_eos=False, do_sample=False, verbose=False,
+            return_type="tokens",
         ),
         3,
     )

@@ -1,7 +1,29 @@
-//! Training sparse autoencoders: the schedules of learning rate and sparsity coefficients.
+//! Training sparse autoencoders: from a configuration to a SAELens folder.
 //!
-//! - [`schedule`]: SAELens' schedules, step by step
+//! - [`config`]: SAELens' configurations, checked
+//! - [`recipe`]: the losses of each architecture and their closed-form gradients over sparse latents
+//! - [`trainer`]: one step after another, in the order of SAELens
+//! - [`schedule`], [`adam`], [`counters`], [`scale`], [`metrics`]: what a step is made of
+//!
+//! This crate knows rows of activations, not where they come from.
 
+pub mod adam;
+pub mod config;
+pub mod counters;
+mod error;
+pub mod init;
+pub mod metrics;
+pub mod params;
+pub mod recipe;
+mod residual;
+pub mod rows;
+pub mod scale;
 pub mod schedule;
+pub mod trainer;
 
+pub use config::TrainConfig;
+pub use error::{Error, Result};
+pub use params::Params;
+pub use recipe::Recipe;
 pub use schedule::{Coefficient, LrSchedule, MainPhase, ScheduleError};
+pub use trainer::{Settings, State, Step, Trainer};

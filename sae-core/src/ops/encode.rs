@@ -1,12 +1,10 @@
-//! Encoding straight into sparse codes, and decoding by gathering decoder rows.
+//! Encoding straight into sparse codes.
 
-use candle_core::{Device, Tensor};
-use rayon::prelude::*;
+use candle_core::Tensor;
 
+use super::best::Best;
 use super::cpu::{F32s, require_width};
-use super::gemm::{Mat, Tile, gemm_visit};
-use super::latent::top_k_row;
-use super::vector;
+use super::gemm::{Mat, gemm_scan};
 use crate::sae::Codes;
 use crate::{Error, Result};
 
@@ -30,7 +28,7 @@ pub fn encode_above(
         Some(t) => per_latent(w, t)?.into_iter().map(|t| t.max(0.0)).collect(),
         None => vec![0.0; bias.len()],
     };
-    encode(x, w, |col, values, kept| {
+    let select = |col: usize, values: &mut [f32], kept: &mut Vec<(u32, f32)>| {
         let n = values.len();
         let (bias, least) = (&bias[col..col + n], &least[col..col + n]);
         values.iter_mut().zip(bias).for_each(|(h, b)| *h += b);
@@ -42,7 +40,8 @@ pub fn encode_above(
                 kept.extend(on.map(|(j, (h, _))| (index(col + j), *h)));
             }
         }
-    })
+    };
+    with_operands(x, w, |x, w| encode_rows(x, w, select))
 }
 
 /// Codes of a gated encoder: with `s = x W`, latents with `s + b_gate > 0` get
@@ -59,7 +58,7 @@ pub fn encode_gated(
 ) -> Result<Codes> {
     let (gate, factor) = (per_latent(w, b_gate)?, per_latent(w, factor)?);
     let bias = per_latent(w, b_mag)?;
-    encode(x, w, |col, values, kept| {
+    let select = |col: usize, values: &mut [f32], kept: &mut Vec<(u32, f32)>| {
         for (j, s) in (col..).zip(values.iter()) {
             if above(*s + gate[j], 0.0) {
                 let m = *s * factor[j] + bias[j];
@@ -68,7 +67,8 @@ pub fn encode_gated(
                 }
             }
         }
-    })
+    };
+    with_operands(x, w, |x, w| encode_rows(x, w, select))
 }
 
 /// Codes of the `k` largest pre-activations `(x W + b) * scale` of each row, less those that are
@@ -85,16 +85,14 @@ pub fn encode_top_k(
 ) -> Result<Codes> {
     let bias = per_latent(w, b)?;
     let scale = scale.map(|s| per_latent(w, s)).transpose()?;
-    // Each tile offers its own k best; the k best of all are among them.
-    let codes = encode(x, w, |col, values, kept| {
-        values.iter_mut().zip(&bias[col..]).for_each(|(h, b)| *h += b);
-        if let Some(scale) = &scale {
-            values.iter_mut().zip(&scale[col..]).for_each(|(h, s)| *h *= s);
-        }
-        let best = top_k_row(values, k).into_iter().filter(|(_, h)| above(*h, 0.0));
-        kept.extend(best.map(|(j, h)| (index(col) + j, h)));
-    })?;
-    Ok(codes.keep_top_k(k))
+    with_operands(x, w, |x, w| {
+        encode_best(x, w, (k, 0.0), |col, values| {
+            values.iter_mut().zip(&bias[col..]).for_each(|(h, b)| *h += b);
+            if let Some(scale) = &scale {
+                values.iter_mut().zip(&scale[col..]).for_each(|(h, s)| *h *= s);
+            }
+        })
+    })
 }
 
 /// The values of a tensor that has one per column of `w`.
@@ -116,22 +114,99 @@ fn index(i: usize) -> u32 {
 
 /// Entries of one tile: how many each row has, and the entries row by row.
 struct Found {
-    row: usize,
     counts: Vec<usize>,
     entries: Vec<(u32, f32)>,
 }
 
-/// `select(col, products, kept)` chooses from one row of one tile, whose first latent is `col`.
-fn encode(
+/// Codes of the entries of `x w` that `select(col, products, kept)` chooses from each segment of a row
+/// whose first latent is `col`, in order of latent: `x` `[rows, d_in]`, `w` `[d_in, d_sae]`.
+///
+/// # Panics
+/// The inner dimensions differ: callers check shapes first.
+pub fn encode_rows(
+    x: Mat<'_>,
+    w: Mat<'_>,
+    select: impl Fn(usize, &mut [f32], &mut Vec<(u32, f32)>) + Sync,
+) -> Codes {
+    let found = gemm_scan(
+        x,
+        w,
+        |_| Vec::new(),
+        |found: &mut Vec<Found>, tile| {
+            let mut here = Found { counts: Vec::with_capacity(tile.rows), entries: Vec::new() };
+            for products in tile.values.chunks_exact_mut(tile.cols) {
+                let before = here.entries.len();
+                pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || select(tile.col, products, &mut here.entries),
+                );
+                here.counts.push(here.entries.len() - before);
+            }
+            found.push(here);
+        },
+    );
+    let tiles = found.iter().flat_map(|(row, tiles)| tiles.iter().map(|t| (*row, t)));
+    assemble(x.rows, w.cols, &tiles.collect::<Vec<_>>())
+}
+
+/// Codes of the `k` largest entries above `floor` of each row of `x w`, after `prepare(col, products)`
+/// made them pre-activations; axes as in [`encode_rows`].
+///
+/// # Panics
+/// As [`encode_rows`].
+pub fn encode_best(
+    x: Mat<'_>,
+    w: Mat<'_>,
+    (k, floor): (usize, f32),
+    prepare: impl Fn(usize, &mut [f32]) + Sync,
+) -> Codes {
+    let found = gemm_scan(
+        x,
+        w,
+        |rows| vec![Best::above(floor, k); rows],
+        |rows: &mut Vec<Best>, tile| {
+            for (best, products) in rows.iter_mut().zip(tile.values.chunks_exact_mut(tile.cols)) {
+                pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || {
+                        prepare(tile.col, products);
+                        best.offer(tile.col, products);
+                    },
+                );
+            }
+        },
+    );
+    let blocks: Vec<(usize, Found)> = found
+        .into_iter()
+        .map(|(row, rows)| {
+            let mut block = Found { counts: Vec::with_capacity(rows.len()), entries: Vec::new() };
+            for best in rows {
+                let entries = best.finish();
+                block.counts.push(entries.len());
+                block.entries.extend(entries);
+            }
+            (row, block)
+        })
+        .collect();
+    let blocks: Vec<(usize, &Found)> = blocks.iter().map(|(row, block)| (*row, block)).collect();
+    // Each part of a row offered its own k best; the k best of all are among them.
+    assemble(x.rows, w.cols, &blocks).keep_top_k(k)
+}
+
+/// `x` `[rows, d_in]` and `w` `[d_in, d_sae]` as matrices for `run`.
+fn with_operands(
     x: &Tensor,
     w: &Tensor,
-    select: impl Fn(usize, &mut [f32], &mut Vec<(u32, f32)>) + Sync,
+    run: impl FnOnce(Mat<'_>, Mat<'_>) -> Codes,
 ) -> Result<Codes> {
     let (rows, d_in) = x.dims2()?;
     let (w_in, d_sae) = w.dims2()?;
     if w_in != d_in {
         let got = x.dims().to_vec();
         return Err(Error::WrongWidth { what: "the input of an encoder", got, want: w_in });
+    }
+    if rows == 0 || d_sae == 0 {
+        return Ok(Codes::empty(rows, d_sae));
     }
     let x = x.contiguous()?;
     let (x, w) = (F32s::new(&x)?, F32s::new(w)?);
@@ -141,25 +216,15 @@ fn encode(
     ) else {
         return Err(Error::LayoutOutside);
     };
-    let found = gemm_visit(lhs, rhs, |tile: Tile<'_>| {
-        let mut found =
-            Found { row: tile.row, counts: Vec::with_capacity(tile.rows), entries: Vec::new() };
-        for products in tile.values.chunks_exact_mut(tile.cols) {
-            let before = found.entries.len();
-            select(tile.col, products, &mut found.entries);
-            found.counts.push(found.entries.len() - before);
-        }
-        found
-    });
-    Ok(assemble(rows, d_sae, &found))
+    Ok(run(lhs, rhs))
 }
 
 /// Join tiles, which come row block by row block and left to right, into codes.
-fn assemble(rows: usize, d_sae: usize, found: &[Found]) -> Codes {
+fn assemble(rows: usize, d_sae: usize, found: &[(usize, &Found)]) -> Codes {
     let mut counts = vec![0usize; rows];
-    for tile in found {
+    for (row, tile) in found {
         for (r, n) in tile.counts.iter().enumerate() {
-            counts[tile.row + r] += n;
+            counts[row + r] += n;
         }
     }
     let mut offsets = Vec::with_capacity(rows + 1);
@@ -170,10 +235,10 @@ fn assemble(rows: usize, d_sae: usize, found: &[Found]) -> Codes {
     let total = offsets[rows];
     let (mut indices, mut values) = (vec![0u32; total], vec![0f32; total]);
     let mut next = offsets.clone();
-    for tile in found {
+    for (row, tile) in found {
         let mut entries = tile.entries.iter();
         for (r, n) in tile.counts.iter().enumerate() {
-            let slot = &mut next[tile.row + r];
+            let slot = &mut next[row + r];
             for (index, value) in entries.by_ref().take(*n) {
                 indices[*slot] = *index;
                 values[*slot] = *value;
@@ -182,32 +247,4 @@ fn assemble(rows: usize, d_sae: usize, found: &[Found]) -> Codes {
         }
     }
     Codes::from_sorted(d_sae, offsets, indices, values)
-}
-
-/// `codes W + b`, gathering only the rows of `W` that a code names: `w` `[d_sae, d_out]`, `b`
-/// `[d_out]` -> `[rows, d_out]`.
-///
-/// # Errors
-/// Not f32 on the CPU, or shapes that do not fit.
-pub fn decode_rows(codes: &Codes, w: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let (d_sae, d_out) = w.dims2()?;
-    if d_sae != codes.d_sae() || b.dims() != [d_out] {
-        return Err(Error::WrongWidth {
-            what: "the codes of a decoder",
-            got: vec![codes.rows(), codes.d_sae()],
-            want: d_sae,
-        });
-    }
-    let (w, b) = (w.contiguous()?, b.contiguous()?);
-    let (w, b) = (F32s::new(&w)?, F32s::new(&b)?);
-    let (weights, bias) = (w.contiguous()?, b.contiguous()?);
-    let mut out = vec![0f32; codes.rows() * d_out];
-    if d_out > 0 {
-        out.par_chunks_mut(d_out).enumerate().for_each(|(row, y)| {
-            let (indices, values) = codes.row(row);
-            y.copy_from_slice(bias);
-            vector::accumulate(y, values, |i| &weights[indices[i] as usize * d_out..][..d_out]);
-        });
-    }
-    Ok(Tensor::from_vec(out, (codes.rows(), d_out), &Device::Cpu)?)
 }

@@ -111,10 +111,11 @@ const TILE_COLS: usize = 1024;
 const TILE_ROWS: usize = 512;
 /// Tiles wanted per thread, so that threads end together.
 const TILES_PER_THREAD: usize = 3;
+/// Fewer columns than this do not pay.
+const LEAST_COLS: usize = 128;
 
 /// How to cut an `m` x `n` product into tiles: rows and columns of one tile.
 fn tile_shape(m: usize, n: usize) -> (usize, usize) {
-    const LEAST_COLS: usize = 128;
     let wanted = rayon::current_num_threads() * TILES_PER_THREAD;
     let rows = m.min(TILE_ROWS);
     let row_tiles = m.div_ceil(rows);
@@ -169,35 +170,47 @@ pub fn gemm_tiled(
     });
 }
 
-/// `lhs rhs` tile by tile without ever holding the whole product: `take(row, col, tile)` gets each
-/// tile (row-major, `tile.len() / rows` columns) in scratch that is reused.
+/// Parts into which [`gemm_scan`] cuts a product, whatever the number of threads: the same bits come
+/// out on any machine, and there is work for all of its threads.
+const SCAN_PARTS: usize = 16;
+
+/// `lhs rhs` tile by tile without ever holding the whole product. The product is cut into blocks of
+/// rows and columns; each has a state that `start(rows)` makes, and `take(state, tile)` gets its tiles
+/// from left to right, in scratch that is reused. Back come the states with the first row of their
+/// blocks, row block by row block and left to right.
 ///
 /// # Panics
 /// The inner dimensions differ: callers check shapes first.
-pub fn gemm_visit<R: Send>(
+pub fn gemm_scan<S: Send>(
     lhs: Mat<'_>,
     rhs: Mat<'_>,
-    take: impl Fn(Tile<'_>) -> R + Sync,
-) -> Vec<R> {
+    start: impl Fn(usize) -> S + Sync,
+    take: impl Fn(&mut S, Tile<'_>) + Sync,
+) -> Vec<(usize, S)> {
     let (m, n) = (lhs.rows, rhs.cols);
     if m == 0 || n == 0 {
         return Vec::new();
     }
-    let (rows, cols) = tile_shape(m, n);
-    let tiles: Vec<(usize, usize)> =
-        (0..m).step_by(rows).flat_map(|r| (0..n).step_by(cols).map(move |c| (r, c))).collect();
-    tiles
-        .into_par_iter()
-        .map_init(Vec::new, |scratch: &mut Vec<f32>, (row, col)| {
-            let (height, width) = (rows.min(m - row), cols.min(n - col));
-            scratch.resize(rows * cols, 0.0);
+    let rows = m.min(TILE_ROWS);
+    let across = SCAN_PARTS.div_ceil(m.div_ceil(rows));
+    let part = n.div_ceil(across).next_multiple_of(16).max(LEAST_COLS.min(n));
+    let blocks: Vec<(usize, usize)> =
+        (0..m).step_by(rows).flat_map(|r| (0..n).step_by(part).map(move |c| (r, c))).collect();
+    let scan = |scratch: &mut Vec<f32>, (row, from): (usize, usize)| {
+        let height = rows.min(m - row);
+        let left = lhs.block((row, height), (0, lhs.cols));
+        let mut state = start(height);
+        let to = (from + part).min(n);
+        for col in (from..to).step_by(TILE_COLS) {
+            let width = TILE_COLS.min(to - col);
+            scratch.resize(rows * TILE_COLS.min(part), 0.0);
             let values = &mut scratch[..height * width];
-            let (left, right) =
-                (lhs.block((row, height), (0, lhs.cols)), rhs.block((0, rhs.rows), (col, width)));
-            gemm(values, width, left, right, 1.0);
-            take(Tile { row, col, rows: height, cols: width, values })
-        })
-        .collect()
+            gemm(values, width, left, rhs.block((0, rhs.rows), (col, width)), 1.0);
+            take(&mut state, Tile { row, col, rows: height, cols: width, values });
+        }
+        (row, state)
+    };
+    blocks.into_par_iter().map_init(Vec::new, scan).collect()
 }
 
 /// One tile of a product: its place and its values, row-major.

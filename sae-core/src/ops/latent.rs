@@ -1,10 +1,9 @@
 //! Activation functions of SAEs on dense pre-activations: ReLU, jump and top-k.
 
-use std::cmp::Ordering;
-
 use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
+use super::best::top_k_row;
 use super::cpu::{F32s, is_cpu_f32, require_width};
 use crate::Result;
 use crate::grad::attach;
@@ -53,28 +52,6 @@ pub fn keep_top_k(h: &Tensor, k: usize) -> Result<Tensor> {
     })
 }
 
-/// The `k` largest values of a row with their indices, in order of index. NaN counts as smallest.
-#[allow(clippy::cast_possible_truncation)] // a row is never longer than u32::MAX
-pub fn top_k_row(row: &[f32], k: usize) -> Vec<(u32, f32)> {
-    let larger_first = |a: &(u32, f32), b: &(u32, f32)| {
-        let by_value = match (a.1.is_nan(), b.1.is_nan()) {
-            (false, false) => b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal),
-            (x, y) => x.cmp(&y),
-        };
-        by_value.then(a.0.cmp(&b.0))
-    };
-    let mut all: Vec<(u32, f32)> = row.iter().enumerate().map(|(i, v)| (i as u32, *v)).collect();
-    if k < all.len() {
-        if k == 0 {
-            return Vec::new();
-        }
-        all.select_nth_unstable_by(k - 1, larger_first);
-        all.truncate(k);
-    }
-    all.sort_unstable_by_key(|(index, _)| *index);
-    all
-}
-
 /// A row function whose output is the input where it is not zero: the gradient passes there.
 fn gated(h: &Tensor, row: impl Fn(&[f32], &mut [f32]) + Send + Sync) -> Result<Tensor> {
     let plain = h.detach();
@@ -114,22 +91,6 @@ fn gated(h: &Tensor, row: impl Fn(&[f32], &mut [f32]) + Send + Sync) -> Result<T
 mod tests {
     use super::*;
     use candle_core::Device;
-
-    #[test]
-    fn ties_go_to_the_lower_index() {
-        assert_eq!(top_k_row(&[1.0, 2.0, 2.0, 2.0], 2), [(1, 2.0), (2, 2.0)]);
-    }
-
-    #[test]
-    fn nan_is_never_preferred() {
-        assert_eq!(top_k_row(&[f32::NAN, 1.0, 0.5], 2), [(1, 1.0), (2, 0.5)]);
-    }
-
-    #[test]
-    fn k_beyond_the_row_keeps_everything() {
-        assert_eq!(top_k_row(&[3.0, 1.0], 5).len(), 2);
-        assert!(top_k_row(&[3.0, 1.0], 0).is_empty());
-    }
 
     #[test]
     fn jump_is_strict_and_never_negative() -> Result<()> {

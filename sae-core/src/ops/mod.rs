@@ -4,20 +4,26 @@
 //! operations. Reductions are cut at fixed boundaries, not by thread: the same input gives the
 //! same bits whatever the number of threads.
 
+mod best;
 mod cpu;
+mod decode;
+mod encode;
 pub mod gemm;
 mod latent;
 mod linear;
 mod norm;
 mod pointwise;
 mod softmax;
-mod sparse;
-mod vector;
+mod sparse_grad;
+pub mod vector;
 
+pub use best::top_k_row;
 pub use cpu::{F32s, is_cpu_f32};
-pub use latent::{jump, keep_top_k, relu, top_k_row};
+pub use decode::{decode_into, decode_rows};
+pub use encode::{encode_above, encode_best, encode_gated, encode_rows, encode_top_k};
+pub use latent::{jump, keep_top_k, relu};
 pub use linear::{Linear, linear};
 pub use norm::{Centre, normalize};
 pub use pointwise::{Activation, activate};
 pub use softmax::{softmax, softmax_row};
-pub use sparse::{decode_rows, encode_above, encode_gated, encode_top_k};
+pub use sparse_grad::{ByLatent, dots_at};

@@ -12,7 +12,7 @@ fn axpy(y: &mut [f32], a: f32, x: &[f32]) {
 
 /// Dot product in sixteen partial sums.
 #[inline(always)]
-pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
+pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     const LANES: usize = 32;
     let mut sums = [0f32; LANES];
     let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
@@ -51,7 +51,7 @@ fn add_rows<'r>(y: &mut [f32], a: &[f32], row: impl Fn(usize) -> &'r [f32]) {
 }
 
 /// `y += sum_i a[i] * rows[i]`, with the rows found by `row`.
-pub(super) fn accumulate<'r>(y: &mut [f32], a: &[f32], row: impl Fn(usize) -> &'r [f32]) {
+pub fn accumulate<'r>(y: &mut [f32], a: &[f32], row: impl Fn(usize) -> &'r [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
         || add_rows(y, a, row),
@@ -59,7 +59,7 @@ pub(super) fn accumulate<'r>(y: &mut [f32], a: &[f32], row: impl Fn(usize) -> &'
 }
 
 /// `y[j] = x . rows[j]`, with the rows found by `row`.
-pub(super) fn dots<'r>(y: &mut [f32], x: &[f32], row: impl Fn(usize) -> &'r [f32]) {
+pub fn dots<'r>(y: &mut [f32], x: &[f32], row: impl Fn(usize) -> &'r [f32]) {
     Arch::new().dispatch(
         #[inline(always)]
         || {
@@ -71,7 +71,7 @@ pub(super) fn dots<'r>(y: &mut [f32], x: &[f32], row: impl Fn(usize) -> &'r [f32
 }
 
 /// `y += x`
-pub(super) fn add(y: &mut [f32], x: &[f32]) {
+pub fn add(y: &mut [f32], x: &[f32]) {
     Arch::new().dispatch(
         #[inline(always)]
         || axpy(y, 1.0, x),
@@ -79,7 +79,7 @@ pub(super) fn add(y: &mut [f32], x: &[f32]) {
 }
 
 /// Sum and sum of squares about a given centre, in f32 lanes.
-pub(super) fn sum(x: &[f32]) -> f32 {
+pub fn sum(x: &[f32]) -> f32 {
     Arch::new().dispatch(
         #[inline(always)]
         || lanes(x, |v| v),
@@ -87,7 +87,7 @@ pub(super) fn sum(x: &[f32]) -> f32 {
 }
 
 /// `sum (x - centre)^2`
-pub(super) fn sum_squares(x: &[f32], centre: f32) -> f32 {
+pub fn sum_squares(x: &[f32], centre: f32) -> f32 {
     Arch::new().dispatch(
         #[inline(always)]
         || {
@@ -122,7 +122,7 @@ fn lanes(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 }
 
 /// `y = (x - centre) * scale`, then `* gain + bias` where given.
-pub(super) fn scale_shift(
+pub fn scale_shift(
     y: &mut [f32],
     x: &[f32],
     (centre, scale): (f32, f32),

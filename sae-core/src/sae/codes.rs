@@ -102,6 +102,48 @@ impl Codes {
         self.d_sae
     }
 
+    /// Where the entries of each row begin, and where the last ends: `rows + 1` numbers.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// The latent of every entry.
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    /// The value of every entry.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The same entries with other values, one per entry.
+    ///
+    /// # Panics
+    /// Another number of values.
+    #[must_use]
+    pub fn replace(self, values: Vec<f32>) -> Self {
+        assert_eq!(values.len(), self.indices.len(), "one value per entry");
+        Self { values, ..self }
+    }
+
+    /// The same codes with latent `i` called `names[i]`, of `d_sae` latents; names must rise.
+    ///
+    /// # Panics
+    /// Fewer names than latents, or a name beyond `d_sae`.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)] // no SAE has u32::MAX latents
+    pub fn renumbered(mut self, names: &[usize], d_sae: usize) -> Self {
+        assert!(names.iter().all(|n| *n < d_sae), "a name beyond d_sae");
+        self.indices.iter_mut().for_each(|i| *i = names[*i as usize] as u32);
+        Self { d_sae, ..self }
+    }
+
+    /// No entries at all.
+    pub fn empty(rows: usize, d_sae: usize) -> Self {
+        Self { d_sae, offsets: vec![0; rows + 1], indices: Vec::new(), values: Vec::new() }
+    }
+
     /// Latents and values of one row.
     ///
     /// # Panics

@@ -6,6 +6,7 @@ mod generate;
 mod hooked_forward;
 mod run_with_saes;
 mod sae_forward;
+mod sae_train_step;
 mod sampling_distribution;
 mod schedules;
 mod test_prompt;
@@ -29,6 +30,7 @@ pub(crate) fn runner(kind: &str) -> Option<Runner> {
         "run-with-saes" => run_with_saes::run,
         "sae-forward" => sae_forward::current,
         "sae-legacy" => sae_forward::legacy,
+        "sae-train-step" => sae_train_step::run,
         "sampling-distribution" => sampling_distribution::run,
         "schedules" => schedules::run,
         "test-prompt" => test_prompt::run,

@@ -1,0 +1,447 @@
+//! `TrainConfig`: SAELens' runner configurations, of version 6 and of the workshop's time.
+//!
+//! Everything that is wrong with a configuration is reported at once, fields that do not exist
+//! included.
+
+mod reader;
+mod recipes;
+
+use std::path::Path;
+
+use sae_core::hook::HookName;
+use sae_core::sae::Normalize;
+use serde_json::{Map, Value};
+
+pub use recipes::{Era, RecipeConfig};
+
+use crate::Error;
+use crate::adam::Betas;
+use crate::schedule::{Coefficient, LrSchedule, MainPhase};
+use crate::trainer::Settings;
+use reader::Reader;
+
+/// How wide the dictionary is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DictionarySize {
+    /// `d_sae`
+    Latents(usize),
+    /// `d_in` times this.
+    Expansion(usize),
+}
+
+/// How `b_dec` begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BiasInit {
+    /// At zero.
+    Zeros,
+    /// At the mean of a sample of activations.
+    Mean,
+    /// At their geometric median.
+    GeometricMedian,
+}
+
+/// How the weights begin.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Init {
+    /// Rows of `W_dec` are scaled to this norm; `None` leaves them as drawn.
+    pub decoder_norm: Option<f64>,
+    /// `W_enc` begins as the transpose of `W_dec`.
+    pub encoder_as_decoder_transpose: bool,
+    /// How `b_dec` begins.
+    pub b_dec: BiasInit,
+}
+
+/// A training run, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainConfig {
+    /// Losses.
+    pub recipe: RecipeConfig,
+    /// Whose rules.
+    pub era: Era,
+    /// Width of the input, if the configuration says.
+    pub d_in: Option<usize>,
+    /// Width of the dictionary.
+    pub size: DictionarySize,
+    /// Whether the encoder sees `x - b_dec`.
+    pub apply_b_dec_to_input: bool,
+    /// What is done to activations first.
+    pub normalize: Normalize,
+    /// How the weights begin.
+    pub init: Init,
+    /// Rows of `W_dec` are set to norm 1 before every step.
+    pub normalize_sae_decoder: bool,
+    /// The model, as the configuration calls it.
+    pub model_name: Option<String>,
+    /// Where activations are taken.
+    pub hook: Option<HookName>,
+    /// The dataset, as the configuration calls it.
+    pub dataset_path: Option<String>,
+    /// Tokens per prompt.
+    pub context_size: usize,
+    /// Prompts begin with BOS.
+    pub prepend_bos: bool,
+    /// Activations to train on.
+    pub training_tokens: u64,
+    /// Activations per step.
+    pub batch_rows: usize,
+    /// Prompts per forward pass of the model.
+    pub store_batch_size_prompts: usize,
+    /// Batches of contexts in the mixing buffer.
+    pub n_batches_in_buffer: usize,
+    /// Share of the buffer that stays when it is served.
+    pub mixing_fraction: f64,
+    /// Leave out activations at BOS, EOS and padding.
+    pub exclude_special_tokens: bool,
+    /// Learning rate: from, to (`lr_end`), shape, warm-up and decay steps.
+    pub lr: (f64, f64),
+    /// What the learning rate does between warm-up and decay.
+    pub phase: MainPhase,
+    /// Warm-up and decay steps of the learning rate.
+    pub lr_steps: (u64, u64),
+    /// The sparsity coefficient.
+    pub coefficient: Coefficient,
+    /// Adam's decay rates.
+    pub betas: Betas,
+    /// Batches without firing after which a latent is dead.
+    pub dead_feature_window: u64,
+    /// Steps after which densities are counted afresh.
+    pub feature_sampling_window: u64,
+    /// Batches from which the norm of activations is estimated.
+    pub n_batches_for_norm_estimate: u64,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Checkpoints to write on the way.
+    pub n_checkpoints: u64,
+    /// Steps between lines of metrics.
+    pub log_frequency: u64,
+}
+
+/// Fields of SAELens that have no meaning here: devices, compilers, hosted logging.
+const WITHOUT_MEANING: [&str; 45] = [
+    "act_store_device",
+    "autocast",
+    "autocast_lm",
+    "checkpoint_path",
+    "compile_llm",
+    "compile_sae",
+    "dataset_trust_remote_code",
+    "dead_feature_threshold",
+    "device",
+    "dtype",
+    "eval_batch_size_prompts",
+    "eval_every_n_wandb_logs",
+    "finetuning_method",
+    "finetuning_tokens",
+    "from_pretrained_path",
+    "hook_eval",
+    "hook_head_index",
+    "hook_layer",
+    "is_dataset_tokenized",
+    "llm_compilation_mode",
+    "llm_device",
+    "log_to_wandb",
+    "log_weights_to_wandb",
+    "model_class_name",
+    "model_from_pretrained_kwargs",
+    "model_kwargs",
+    "n_eval_batches",
+    "noise_scale",
+    "output_path",
+    "prefetch_llm_batches",
+    "resume",
+    "resume_from_checkpoint",
+    "run_name",
+    "sae_compilation_mode",
+    "save_final_checkpoint",
+    "seqpos_slice",
+    "streaming",
+    "use_cached_activations",
+    "cached_activations_path",
+    "use_chat_formatting",
+    "verbose",
+    "wandb_entity",
+    "wandb_id",
+    "wandb_project",
+    "metadata",
+];
+
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl TrainConfig {
+    /// Read a configuration: JSON in the form of SAELens 6 (with an object `sae`) or of the workshop
+    /// (everything in one object).
+    ///
+    /// # Errors
+    /// Not JSON, or all that is wrong with it.
+    pub fn read(path: &Path) -> Result<Self> {
+        let content =
+            std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        Self::parse(&path.display().to_string(), &content)
+    }
+
+    /// As [`TrainConfig::read`]; `file` stands in messages.
+    ///
+    /// # Errors
+    /// Not JSON, or all that is wrong with it.
+    pub fn parse(file: &str, content: &[u8]) -> Result<Self> {
+        let wrong =
+            |problem: String| Error::Config { file: file.to_owned(), problems: vec![problem] };
+        let value: Value =
+            serde_json::from_slice(content).map_err(|e| wrong(format!("not JSON: {e}")))?;
+        let map = value.as_object().ok_or_else(|| wrong("not a JSON object".to_owned()))?;
+        let (config, problems) = match map.get("sae").and_then(Value::as_object) {
+            Some(sae) => Self::nested(map, sae),
+            None => Self::flat(map),
+        };
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(Error::Config { file: file.to_owned(), problems }),
+        }
+    }
+
+    fn nested(map: &Map<String, Value>, sae: &Map<String, Value>) -> (Option<Self>, Vec<String>) {
+        let mut run = Reader::new(map, "");
+        let mut fields = Reader::new(sae, "sae.");
+        run.get("sae");
+        let config = Self::gather(&mut run, Some(&mut fields), Era::V6);
+        let mut problems = fields.finish(&WITHOUT_MEANING);
+        problems.extend(run.finish(&WITHOUT_MEANING));
+        (config, problems)
+    }
+
+    fn flat(map: &Map<String, Value>) -> (Option<Self>, Vec<String>) {
+        let mut run = Reader::new(map, "");
+        let config = Self::gather(&mut run, None, Era::V5);
+        (config, run.finish(&WITHOUT_MEANING))
+    }
+
+    /// `sae` holds the fields of the SAE where they are apart.
+    fn gather(run: &mut Reader<'_>, sae: Option<&mut Reader<'_>>, era: Era) -> Option<Self> {
+        let current = era == Era::V6;
+        let own = match sae {
+            Some(sae) => sae_fields(sae, era),
+            None => sae_fields(run, era),
+        };
+        let lr = run.amount("lr", 3e-4);
+        let lr_end = run.number("lr_end").unwrap_or(lr / 10.0);
+        let cycles = run.positive("n_restart_cycles", 1);
+        let name = run.text("lr_scheduler_name").unwrap_or("constant");
+        let phase = MainPhase::named(name, cycles);
+        if let Err(e) = &phase {
+            run.problem("lr_scheduler_name", e);
+        }
+        let hook = run.text("hook_name").map(str::parse::<HookName>);
+        if let Some(Err(e)) = &hook {
+            run.problem("hook_name", e);
+        }
+        logger(run);
+        let context_size = run.positive("context_size", 128);
+        let batch_rows = run.positive("train_batch_size_tokens", 4096);
+        let training_tokens = run.positive("training_tokens", 2_000_000);
+        let n_batches_in_buffer = run.positive("n_batches_in_buffer", 20);
+        let mixing_fraction = run.amount("activations_mixing_fraction", 0.5);
+        if mixing_fraction >= 1.0 {
+            run.problem("activations_mixing_fraction", "must be below 1");
+        }
+        let config = Self {
+            recipe: own.recipe?,
+            era,
+            d_in: own.d_in,
+            size: own.size?,
+            apply_b_dec_to_input: own.apply_b_dec_to_input,
+            normalize: own.normalize,
+            init: own.init,
+            normalize_sae_decoder: own.normalize_sae_decoder,
+            model_name: run.text("model_name").map(str::to_owned),
+            hook: hook.and_then(std::result::Result::ok),
+            dataset_path: run.text("dataset_path").map(str::to_owned),
+            context_size: size(context_size),
+            prepend_bos: run.flag("prepend_bos", true),
+            training_tokens,
+            batch_rows: size(batch_rows),
+            store_batch_size_prompts: size(run.positive("store_batch_size_prompts", 32)),
+            n_batches_in_buffer: size(n_batches_in_buffer),
+            mixing_fraction,
+            exclude_special_tokens: run.flag("exclude_special_tokens", false),
+            lr: (lr, lr_end),
+            phase: phase.ok()?,
+            lr_steps: (
+                run.count("lr_warm_up_steps").unwrap_or(0),
+                run.count("lr_decay_steps").unwrap_or(0),
+            ),
+            coefficient: own.coefficient,
+            betas: Betas {
+                beta1: run.amount("adam_beta1", if current { 0.9 } else { 0.0 }),
+                beta2: run.amount("adam_beta2", 0.999),
+            },
+            dead_feature_window: run.count("dead_feature_window").unwrap_or(1000),
+            feature_sampling_window: run.positive("feature_sampling_window", 2000),
+            n_batches_for_norm_estimate: run.positive("n_batches_for_norm_estimate", 1000),
+            seed: run.count("seed").unwrap_or(42),
+            n_checkpoints: run.count("n_checkpoints").unwrap_or(0),
+            log_frequency: run.positive("wandb_log_frequency", 10),
+        };
+        if let Err(e) = config.schedule() {
+            run.problem("lr_warm_up_steps", e);
+        }
+        Some(config)
+    }
+
+    /// Steps of the whole run.
+    pub fn steps(&self) -> u64 {
+        self.training_tokens / self.batch_rows as u64
+    }
+
+    /// The learning rate's schedule.
+    ///
+    /// # Errors
+    /// Warm-up and decay do not fit.
+    pub fn schedule(&self) -> Result<LrSchedule> {
+        Ok(LrSchedule::new(self.phase, self.lr, self.steps(), self.lr_steps)?)
+    }
+
+    /// Width of the dictionary for inputs of width `d_in`.
+    pub fn d_sae(&self, d_in: usize) -> usize {
+        match self.size {
+            DictionarySize::Latents(d_sae) => d_sae,
+            DictionarySize::Expansion(factor) => factor * d_in,
+        }
+    }
+
+    /// What a trainer needs to know; `scaling_factor` where activations are scaled.
+    ///
+    /// # Errors
+    /// Warm-up and decay do not fit.
+    pub fn settings(&self, scaling_factor: Option<f64>) -> Result<Settings> {
+        Ok(Settings {
+            batch_rows: self.batch_rows,
+            lr: self.schedule()?,
+            coefficient: self.coefficient,
+            betas: self.betas,
+            normalize: self.normalize,
+            dead_feature_window: self.dead_feature_window,
+            feature_sampling_window: self.feature_sampling_window,
+            scaling_factor,
+            unit_norm_decoder: self.normalize_sae_decoder,
+            dense_batch_mse: false,
+            legacy_windows: self.era != Era::V6,
+        })
+    }
+}
+
+/// The SAE that the fields of one object describe.
+pub struct SaeConfig {
+    /// Losses.
+    pub recipe: RecipeConfig,
+    /// Whether the encoder sees `x - b_dec`.
+    pub apply_b_dec_to_input: bool,
+    /// What is done to activations first.
+    pub normalize: Normalize,
+}
+
+/// The SAE alone, from an object that may hold anything else besides.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn read_sae(map: &Map<String, Value>, era: Era) -> Result<SaeConfig, Vec<String>> {
+    let mut fields = Reader::new(map, "");
+    let sae = sae_fields(&mut fields, era);
+    match sae.recipe {
+        Some(recipe) if fields.problems.is_empty() => Ok(SaeConfig {
+            recipe,
+            apply_b_dec_to_input: sae.apply_b_dec_to_input,
+            normalize: sae.normalize,
+        }),
+        _ => Err(fields.problems),
+    }
+}
+
+/// What a configuration says of the SAE itself.
+struct SaeFields {
+    recipe: Option<RecipeConfig>,
+    d_in: Option<usize>,
+    size: Option<DictionarySize>,
+    apply_b_dec_to_input: bool,
+    normalize: Normalize,
+    init: Init,
+    normalize_sae_decoder: bool,
+    coefficient: Coefficient,
+}
+
+fn sae_fields(fields: &mut Reader<'_>, era: Era) -> SaeFields {
+    let architecture = fields.text("architecture").unwrap_or("standard");
+    let recipe = RecipeConfig::read(fields, architecture, era);
+    let size = match (fields.count("d_sae"), fields.count("expansion_factor")) {
+        (Some(_), Some(_)) => {
+            fields.problem("d_sae", "and `expansion_factor` are both given, expected one");
+            None
+        }
+        (Some(0), _) | (_, Some(0)) => {
+            fields.problem("d_sae", "must be above 0");
+            None
+        }
+        (Some(d_sae), None) => Some(DictionarySize::Latents(self::size(d_sae))),
+        (None, Some(factor)) => Some(DictionarySize::Expansion(self::size(factor))),
+        (None, None) if era == Era::V6 => {
+            fields.problem("d_sae", "is missing");
+            None
+        }
+        (None, None) => Some(DictionarySize::Expansion(4)),
+    };
+    let default = if era == Era::V6 { 1.0 } else { 1e-3 };
+    let normalize = recipes::normalize(fields);
+    if normalize != Normalize::None
+        && normalize != Normalize::ExpectedAverageOnlyIn
+        && matches!(recipe, Some(RecipeConfig::TopK { .. }))
+    {
+        let mode = normalize.as_str();
+        fields.problem("normalize_activations", format_args!("`{mode}` has no auxiliary loss"));
+    }
+    SaeFields {
+        recipe,
+        d_in: fields.count("d_in").map(self::size),
+        size,
+        apply_b_dec_to_input: fields.flag("apply_b_dec_to_input", true),
+        normalize,
+        init: init(fields, era),
+        normalize_sae_decoder: era != Era::V6 && fields.flag("normalize_sae_decoder", true),
+        coefficient: Coefficient {
+            final_value: fields.amount("l1_coefficient", default),
+            warm_up_steps: fields.count("l1_warm_up_steps").unwrap_or(0),
+        },
+    }
+}
+
+fn init(fields: &mut Reader<'_>, era: Era) -> Init {
+    if era == Era::V6 {
+        let decoder_norm = match fields.get("decoder_init_norm") {
+            None => Some(0.1),
+            Some(_) => fields.number("decoder_init_norm"),
+        };
+        return Init { decoder_norm, encoder_as_decoder_transpose: true, b_dec: BiasInit::Zeros };
+    }
+    if fields.flag("decoder_orthogonal_init", false) {
+        fields.problem("decoder_orthogonal_init", "is not built; leave it out");
+    }
+    let choices = [
+        ("zeros", BiasInit::Zeros),
+        ("mean", BiasInit::Mean),
+        ("geometric_median", BiasInit::GeometricMedian),
+    ];
+    let heuristic = fields.flag("decoder_heuristic_init", false);
+    let norm = fields.number("decoder_heuristic_init_norm").unwrap_or(0.1);
+    Init {
+        decoder_norm: heuristic.then_some(norm),
+        encoder_as_decoder_transpose: fields.flag("init_encoder_as_decoder_transpose", false),
+        b_dec: fields.choice("b_dec_init_method", &choices, BiasInit::GeometricMedian),
+    }
+}
+
+/// The logger's fields have no meaning here but for how often it writes.
+fn logger(run: &mut Reader<'_>) {
+    run.get("logger");
+}
+
+fn size(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
