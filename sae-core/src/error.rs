@@ -290,6 +290,9 @@ pub enum Error {
         /// The types that are read.
         want: &'static str,
     },
+    /// A source of activations failed, for a reason of its own.
+    #[error(transparent)]
+    Source(Box<dyn std::error::Error + Send + Sync>),
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
     Tensor(Box<candle_core::Error>),

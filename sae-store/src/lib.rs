@@ -1,7 +1,27 @@
-//! Token rows for sparse autoencoders, packed as SAELens packs them.
+//! Token rows and activations for sparse autoencoders.
 //!
-//! - [`pack`]: documents of token ids to rows of one length
+//! - [`pack`], [`tokens`]: documents to rows of token ids, packed as SAELens packs them
+//! - [`dataset`]: documents from text, JSON lines and parquet
+//! - [`harvest`], [`live`], [`mixer`]: activations from a running model, mixed
+//! - [`cache`], [`permute`]: activations in a memory-mapped file, read in a shuffled order
+//! - [`memory`]: rows that are already there
 
+pub mod cache;
+pub mod dataset;
+mod error;
+pub mod harvest;
+pub mod live;
+pub mod memory;
+pub mod mixer;
 pub mod pack;
+pub mod permute;
+pub mod tokens;
 
+pub use cache::{CacheInfo, CacheWriter, Cached, Order};
+pub use error::{Error, Result};
+pub use harvest::Harvest;
+pub use live::Live;
+pub use memory::MemorySource;
+pub use mixer::{MixOptions, Mixer};
 pub use pack::{PackOptions, Packer};
+pub use tokens::{Packed, RowsInMemory, TokenRows};

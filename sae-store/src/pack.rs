@@ -74,6 +74,11 @@ impl<I: Iterator<Item = Vec<u32>>> Packer<I> {
         Ok(Self { documents, options, row, ready, rest, begins: false })
     }
 
+    /// The documents that are still to come.
+    pub(crate) fn documents_mut(&mut self) -> &mut I {
+        &mut self.documents
+    }
+
     fn alone(&self, mut document: Vec<u32>) -> Option<Vec<u32>> {
         let o = self.options;
         if let Some(begin) = o.begin_sequence.or(o.begin_batch)

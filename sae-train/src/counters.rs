@@ -27,10 +27,15 @@ impl Counters {
 
     /// A batch of `rows` rows was seen; `fired` says on how many of them each latent fired.
     pub fn record(&mut self, fired: impl Iterator<Item = usize>, rows: usize) {
-        for ((passes, freq), n) in
-            self.passes_since_fired.iter_mut().zip(&mut self.act_freq).zip(fired)
-        {
-            *passes = if n > 0 { 0 } else { *passes + 1 };
+        self.record_signed(fired.map(|n| (n > 0, n)), rows);
+    }
+
+    /// As [`Counters::record`] for latents of either sign: whether each fired, and on how many rows it
+    /// was not zero. (SAELens 5 says that a latent fired when it was positive.)
+    pub fn record_signed(&mut self, active: impl Iterator<Item = (bool, usize)>, rows: usize) {
+        let latents = self.passes_since_fired.iter_mut().zip(&mut self.act_freq);
+        for ((passes, freq), (fired, n)) in latents.zip(active) {
+            *passes = if fired { 0 } else { *passes + 1 };
             *freq += n as u64;
         }
         self.rows += rows as u64;

@@ -5,12 +5,17 @@
 //! - [`trainer`]: one step after another, in the order of SAELens
 //! - [`schedule`], [`adam`], [`counters`], [`scale`], [`metrics`]: what a step is made of
 //!
+//! - [`fit`](mod@fit), [`checkpoint`]: the whole run, and how it goes on after a stop
+//!
 //! This crate knows rows of activations, not where they come from.
 
 pub mod adam;
+pub mod checkpoint;
 pub mod config;
 pub mod counters;
 mod error;
+mod export;
+pub mod fit;
 pub mod init;
 pub mod metrics;
 pub mod params;
@@ -21,8 +26,10 @@ pub mod scale;
 pub mod schedule;
 pub mod trainer;
 
+pub use checkpoint::Checkpoint;
 pub use config::TrainConfig;
 pub use error::{Error, Result};
+pub use fit::{Outcome, Surroundings, Trained, fit};
 pub use params::Params;
 pub use recipe::Recipe;
 pub use schedule::{Coefficient, LrSchedule, MainPhase, ScheduleError};

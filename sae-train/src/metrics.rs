@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::config::Era;
 use crate::counters::Counters;
 
 /// Names and values of one step.
@@ -64,8 +65,10 @@ pub struct StepFacts<'a> {
     pub coefficient: Option<(&'static str, f64)>,
     /// Rows trained on.
     pub n_training_samples: u64,
-    /// Latents that were dead in the step.
+    /// Latents that are dead after the step.
     pub n_dead: usize,
+    /// Whose names.
+    pub era: Era,
 }
 
 /// The metrics of a step.
@@ -86,11 +89,23 @@ pub fn step_log(facts: &StepFacts<'_>, counters: &Counters) -> Log {
         ("sparsity/mean_passes_since_fired".to_owned(), mean_passes),
         ("sparsity/dead_features".to_owned(), facts.n_dead as f64),
         ("details/current_learning_rate".to_owned(), facts.learning_rate),
-        ("details/n_training_samples".to_owned(), facts.n_training_samples as f64),
     ];
+    let rows = if facts.era == Era::V6 { "n_training_samples" } else { "n_training_tokens" };
+    log.push((format!("details/{rows}"), facts.n_training_samples as f64));
     log.extend(facts.losses.iter().map(|(name, loss)| (format!("losses/{name}"), *loss)));
-    if let Some((name, value)) = facts.coefficient {
-        log.push((format!("details/{name}_coefficient"), value));
+    match (facts.coefficient, facts.era) {
+        (None, _) => {}
+        (Some((name, value)), Era::V6) => log.push((format!("details/{name}_coefficient"), value)),
+        (Some((name, value)), Era::V4 | Era::V5) => {
+            log.push((format!("details/current_{name}_coefficient"), value));
+            // Before version 6 the logged loss was divided by the coefficient.
+            let key = format!("losses/{name}_loss");
+            if let Some(at) = log.iter().position(|(k, _)| *k == key) {
+                let raw = log[at].1;
+                log[at].1 = raw / value;
+                log.push((format!("losses/raw_{name}_loss"), raw));
+            }
+        }
     }
     log
 }

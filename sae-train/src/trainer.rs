@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use sae_core::sae::Normalize;
 
 use crate::adam::{Adam, Betas};
+use crate::config::Era;
 use crate::counters::Counters;
 use crate::metrics::{Fit, Log, StepFacts, step_log, window_log};
 use crate::params::Params;
@@ -38,8 +39,8 @@ pub struct Settings {
     /// Squared errors are divided by the row's distance to the batch mean
     /// (`mse_loss_normalization: "dense_batch"`, SAELens up to 5).
     pub dense_batch_mse: bool,
-    /// Windows end as in SAELens up to 5: one step earlier.
-    pub legacy_windows: bool,
+    /// Whose rules: up to version 5 windows end one step earlier, and metrics have other names.
+    pub era: Era,
 }
 
 /// Everything that changes during training.
@@ -157,7 +158,7 @@ impl Trainer {
     pub fn step(&mut self, batch: &[f32]) -> Result<Step> {
         let t = self.state.n_training_steps;
         let window = self.settings.feature_sampling_window;
-        let boundary = if self.settings.legacy_windows { t + 1 } else { t };
+        let boundary = if self.settings.era != Era::V6 { t + 1 } else { t };
         let ended = boundary > 0 && window > 0 && boundary.is_multiple_of(window);
         let ended = ended.then(|| {
             let log = window_log(&self.state.counters);
@@ -199,6 +200,7 @@ impl Trainer {
     pub fn log(&self, step: &Step) -> Log {
         let t = self.state.n_training_steps;
         let coefficient = self.recipe.coefficient();
+        let dead = self.state.counters.dead(self.settings.dead_feature_window);
         let facts = StepFacts {
             losses: &step.losses,
             fit: step.fit,
@@ -206,7 +208,8 @@ impl Trainer {
             learning_rate: self.settings.lr.at(t),
             coefficient: coefficient.map(|name| (name, self.settings.coefficient.at(t))),
             n_training_samples: self.state.n_training_samples,
-            n_dead: step.n_dead,
+            n_dead: dead.iter().filter(|dead| **dead).count(),
+            era: self.settings.era,
         };
         step_log(&facts, &self.state.counters)
     }

@@ -70,6 +70,8 @@ pub struct TrainConfig {
     pub init: Init,
     /// Rows of `W_dec` are set to norm 1 before every step.
     pub normalize_sae_decoder: bool,
+    /// Squared errors are divided by the row's distance to the batch mean.
+    pub dense_batch_mse: bool,
     /// The model, as the configuration calls it.
     pub model_name: Option<String>,
     /// Where activations are taken.
@@ -235,14 +237,19 @@ impl TrainConfig {
             run.problem("hook_name", e);
         }
         logger(run);
-        let context_size = run.positive("context_size", 128);
-        let batch_rows = run.positive("train_batch_size_tokens", 4096);
-        let training_tokens = run.positive("training_tokens", 2_000_000);
-        let n_batches_in_buffer = run.positive("n_batches_in_buffer", 20);
+        let counts = Counts::read(run);
         let mixing_fraction = run.amount("activations_mixing_fraction", 0.5);
-        if mixing_fraction >= 1.0 {
-            run.problem("activations_mixing_fraction", "must be below 1");
+        if mixing_fraction > 1.0 {
+            run.problem("activations_mixing_fraction", "must be at most 1");
         }
+        let betas = Betas {
+            beta1: run.amount("adam_beta1", if current { 0.9 } else { 0.0 }),
+            beta2: run.amount("adam_beta2", 0.999),
+        };
+        let (model_name, dataset_path) = (run.text("model_name"), run.text("dataset_path"));
+        let prepend_bos = run.flag("prepend_bos", true);
+        let exclude_special_tokens = run.flag("exclude_special_tokens", false);
+        // Everything has been read: from here on, what is missing ends it.
         let config = Self {
             recipe: own.recipe?,
             era,
@@ -252,34 +259,29 @@ impl TrainConfig {
             normalize: own.normalize,
             init: own.init,
             normalize_sae_decoder: own.normalize_sae_decoder,
-            model_name: run.text("model_name").map(str::to_owned),
+            dense_batch_mse: own.dense_batch_mse,
+            model_name: model_name.map(str::to_owned),
             hook: hook.and_then(std::result::Result::ok),
-            dataset_path: run.text("dataset_path").map(str::to_owned),
-            context_size: size(context_size),
-            prepend_bos: run.flag("prepend_bos", true),
-            training_tokens,
-            batch_rows: size(batch_rows),
-            store_batch_size_prompts: size(run.positive("store_batch_size_prompts", 32)),
-            n_batches_in_buffer: size(n_batches_in_buffer),
+            dataset_path: dataset_path.map(str::to_owned),
+            context_size: size(counts.context_size),
+            prepend_bos,
+            training_tokens: counts.training_tokens,
+            batch_rows: size(counts.batch_rows),
+            store_batch_size_prompts: size(counts.store_batch_size_prompts),
+            n_batches_in_buffer: size(counts.n_batches_in_buffer),
             mixing_fraction,
-            exclude_special_tokens: run.flag("exclude_special_tokens", false),
+            exclude_special_tokens,
             lr: (lr, lr_end),
             phase: phase.ok()?,
-            lr_steps: (
-                run.count("lr_warm_up_steps").unwrap_or(0),
-                run.count("lr_decay_steps").unwrap_or(0),
-            ),
+            lr_steps: counts.lr_steps,
             coefficient: own.coefficient,
-            betas: Betas {
-                beta1: run.amount("adam_beta1", if current { 0.9 } else { 0.0 }),
-                beta2: run.amount("adam_beta2", 0.999),
-            },
-            dead_feature_window: run.count("dead_feature_window").unwrap_or(1000),
-            feature_sampling_window: run.positive("feature_sampling_window", 2000),
-            n_batches_for_norm_estimate: run.positive("n_batches_for_norm_estimate", 1000),
-            seed: run.count("seed").unwrap_or(42),
-            n_checkpoints: run.count("n_checkpoints").unwrap_or(0),
-            log_frequency: run.positive("wandb_log_frequency", 10),
+            betas,
+            dead_feature_window: counts.dead_feature_window,
+            feature_sampling_window: counts.feature_sampling_window,
+            n_batches_for_norm_estimate: counts.n_batches_for_norm_estimate,
+            seed: counts.seed,
+            n_checkpoints: counts.n_checkpoints,
+            log_frequency: counts.log_frequency,
         };
         if let Err(e) = config.schedule() {
             run.problem("lr_warm_up_steps", e);
@@ -323,8 +325,8 @@ impl TrainConfig {
             feature_sampling_window: self.feature_sampling_window,
             scaling_factor,
             unit_norm_decoder: self.normalize_sae_decoder,
-            dense_batch_mse: false,
-            legacy_windows: self.era != Era::V6,
+            dense_batch_mse: self.dense_batch_mse,
+            era: self.era,
         })
     }
 }
@@ -356,6 +358,45 @@ pub fn read_sae(map: &Map<String, Value>, era: Era) -> Result<SaeConfig, Vec<Str
     }
 }
 
+/// The whole numbers of a run.
+struct Counts {
+    context_size: u64,
+    training_tokens: u64,
+    batch_rows: u64,
+    store_batch_size_prompts: u64,
+    n_batches_in_buffer: u64,
+    lr_steps: (u64, u64),
+    dead_feature_window: u64,
+    feature_sampling_window: u64,
+    n_batches_for_norm_estimate: u64,
+    seed: u64,
+    n_checkpoints: u64,
+    log_frequency: u64,
+}
+
+impl Counts {
+    /// With SAELens' defaults.
+    fn read(run: &mut Reader<'_>) -> Self {
+        Self {
+            context_size: run.positive("context_size", 128),
+            training_tokens: run.positive("training_tokens", 2_000_000),
+            batch_rows: run.positive("train_batch_size_tokens", 4096),
+            store_batch_size_prompts: run.positive("store_batch_size_prompts", 32),
+            n_batches_in_buffer: run.positive("n_batches_in_buffer", 20),
+            lr_steps: (
+                run.count("lr_warm_up_steps").unwrap_or(0),
+                run.count("lr_decay_steps").unwrap_or(0),
+            ),
+            dead_feature_window: run.count("dead_feature_window").unwrap_or(1000),
+            feature_sampling_window: run.positive("feature_sampling_window", 2000),
+            n_batches_for_norm_estimate: run.count("n_batches_for_norm_estimate").unwrap_or(1000),
+            seed: run.count("seed").unwrap_or(42),
+            n_checkpoints: run.count("n_checkpoints").unwrap_or(0),
+            log_frequency: run.positive("wandb_log_frequency", 10),
+        }
+    }
+}
+
 /// What a configuration says of the SAE itself.
 struct SaeFields {
     recipe: Option<RecipeConfig>,
@@ -365,6 +406,7 @@ struct SaeFields {
     normalize: Normalize,
     init: Init,
     normalize_sae_decoder: bool,
+    dense_batch_mse: bool,
     coefficient: Coefficient,
 }
 
@@ -405,6 +447,8 @@ fn sae_fields(fields: &mut Reader<'_>, era: Era) -> SaeFields {
         normalize,
         init: init(fields, era),
         normalize_sae_decoder: era != Era::V6 && fields.flag("normalize_sae_decoder", true),
+        dense_batch_mse: era != Era::V6
+            && fields.choice("mse_loss_normalization", &[("dense_batch", true)], false),
         coefficient: Coefficient {
             final_value: fields.amount("l1_coefficient", default),
             warm_up_steps: fields.count("l1_warm_up_steps").unwrap_or(0),

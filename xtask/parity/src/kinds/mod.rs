@@ -1,9 +1,12 @@
 //! The kinds of case: for each a function from the case to what the library computes.
 
+mod activations_store;
 mod cache_options;
 mod edits;
 mod generate;
 mod hooked_forward;
+mod init;
+mod mixing_buffer;
 mod run_with_saes;
 mod sae_forward;
 mod sae_train_step;
@@ -12,6 +15,8 @@ mod schedules;
 mod test_prompt;
 mod tokenizer;
 mod tokens;
+mod train_fit;
+mod train_metrics;
 mod weight_processing;
 
 use anyhow::Result;
@@ -24,9 +29,12 @@ pub(crate) type Runner = fn(&Case) -> Result<Outputs>;
 /// The runner of a kind, if it is built.
 pub(crate) fn runner(kind: &str) -> Option<Runner> {
     Some(match kind {
+        "activations-store" => activations_store::run,
         "cache-options" => cache_options::run,
         "generate" => generate::run,
         "hooked-forward" => hooked_forward::run,
+        "init" => init::run,
+        "mixing-buffer" => mixing_buffer::run,
         "run-with-saes" => run_with_saes::run,
         "sae-forward" => sae_forward::current,
         "sae-legacy" => sae_forward::legacy,
@@ -35,6 +43,8 @@ pub(crate) fn runner(kind: &str) -> Option<Runner> {
         "schedules" => schedules::run,
         "test-prompt" => test_prompt::run,
         "tokenizer" => tokenizer::run,
+        "train-fit" => train_fit::run,
+        "train-metrics" => train_metrics::run,
         "tokens" => tokens::run,
         "weight-processing" => weight_processing::run,
         _ => return None,

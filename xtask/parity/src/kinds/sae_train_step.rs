@@ -20,7 +20,7 @@ pub(crate) fn run(case: &Case) -> Result<Outputs> {
 }
 
 /// A trainer at the start of the case.
-pub(super) fn trainer(case: &Case) -> Result<Trainer> {
+fn trainer(case: &Case) -> Result<Trainer> {
     let era = match case.params["era"].as_str() {
         Some("4.0.10") => Era::V4,
         Some("5.9") => Era::V5,
@@ -37,11 +37,11 @@ pub(super) fn trainer(case: &Case) -> Result<Trainer> {
     let mut settings = settings(case, &sae.recipe, sae.normalize)?;
     settings.unit_norm_decoder = cfg["normalize_sae_decoder"].as_bool().unwrap_or(false);
     settings.dense_batch_mse = cfg["mse_loss_normalization"] == "dense_batch";
-    settings.legacy_windows = era != Era::V6;
+    settings.era = era;
     Ok(Trainer::new(recipe, settings, params))
 }
 
-fn params(case: &Case, recipe: &dyn Recipe, cfg: &Value) -> Result<Params> {
+pub(super) fn params(case: &Case, recipe: &dyn Recipe, cfg: &Value) -> Result<Params> {
     let size = |name: &str| Ok::<_, anyhow::Error>(cfg[name].as_u64().context("no size")? as usize);
     let mut params = Params::zeros(size("d_in")?, size("d_sae")?, recipe.per_latent());
     for (name, values) in params.tensors_mut() {
@@ -88,7 +88,7 @@ fn settings(case: &Case, recipe: &RecipeConfig, normalize: Normalize) -> Result<
         scaling_factor: t["activation_scaling_factor"].as_f64(),
         unit_norm_decoder: false,
         dense_batch_mse: false,
-        legacy_windows: false,
+        era: Era::V6,
     })
 }
 
@@ -182,7 +182,7 @@ pub(super) fn put_params(out: &mut Outputs, prefix: &str, params: &Params) -> Re
     Ok(())
 }
 
-pub(super) fn scalar(value: f64) -> Result<Tensor> {
+fn scalar(value: f64) -> Result<Tensor> {
     Ok(Tensor::new(&[value], &Device::Cpu)?)
 }
 

@@ -1,0 +1,5 @@
+//! Tests of stored tokens and activations.
+
+mod cache;
+mod dataset;
+mod live;

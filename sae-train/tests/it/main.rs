@@ -1,0 +1,5 @@
+//! Tests of training.
+
+mod config;
+mod fit;
+mod gradients;
