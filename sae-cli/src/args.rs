@@ -1,5 +1,7 @@
 //! What can be typed.
 
+use std::path::PathBuf;
+
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 /// Sparse autoencoders (SAEs) on language models.
@@ -22,7 +24,9 @@ const EXAMPLES: &str = "Examples:
   sae demo
   sae run --prompt \"In the beginning, God created the heavens and the\" --answer earth
   sae features --prompt \"The lamb and the wolf\" --position -1 --top 5
-  sae info --sae ./my-sae --json";
+  sae info --sae ./my-sae --json
+  sae train --output my-sae
+  sae cache --hook blocks.2.hook_resid_pre --tokens 100000 --output acts.bin";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -39,6 +43,15 @@ pub(crate) enum Command {
     Features(FeatureArgs),
     /// The configuration of an SAE.
     Info(InfoArgs),
+    /// Train an SAE from a SAELens configuration, on a running model or on a cache.
+    ///
+    /// Writes a SAELens folder, metrics under SAELens' names as JSON lines, and checkpoints. The same
+    /// command goes on after Ctrl-C or a kill, to the same bits.
+    Train(TrainArgs),
+    /// Write the activations of a model on a dataset to one memory-mapped file.
+    ///
+    /// The same command goes on after Ctrl-C or a kill, to the same bytes.
+    Cache(CacheArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -92,4 +105,70 @@ pub(crate) struct InfoArgs {
     /// The SAE: a folder, a hub id with a path, or `demo`.
     #[arg(long, default_value = "demo")]
     pub(crate) sae: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TrainArgs {
+    /// The configuration: SAELens 6 (with an object `sae`) or of its time before; without one, a
+    /// small TopK SAE is trained on the built-in model.
+    pub(crate) config: Option<PathBuf>,
+    /// Where the SAE, its metrics and checkpoints go.
+    #[arg(long, default_value = "output")]
+    pub(crate) output: PathBuf,
+    /// The model, if not the configuration's `model_name`: a folder, a hub id, or `demo`.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// The dataset, if not the configuration's `dataset_path`: a .txt, .jsonl or .parquet file, or
+    /// `demo`.
+    #[arg(long)]
+    pub(crate) dataset: Option<String>,
+    /// The column of the dataset; `tokens`, `input_ids`, `text` and `problem` are looked for.
+    #[arg(long)]
+    pub(crate) column: Option<String>,
+    /// Read activations from this cache instead of running the model.
+    #[arg(long, conflicts_with_all = ["model", "dataset", "column"])]
+    pub(crate) cache: Option<PathBuf>,
+    /// Train on so many tokens instead of the configuration's `training_tokens`.
+    #[arg(long)]
+    pub(crate) tokens: Option<u64>,
+    /// Use the weights as published, without TransformerLens' default processing.
+    #[arg(long)]
+    pub(crate) no_processing: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CacheArgs {
+    /// The model: a folder, a hub id, or `demo`.
+    #[arg(long, default_value = "demo")]
+    pub(crate) model: String,
+    /// The hook whose activations are wanted.
+    #[arg(long, default_value = "blocks.2.hook_resid_pre")]
+    pub(crate) hook: String,
+    /// The dataset: a .txt, .jsonl or .parquet file, or `demo`.
+    #[arg(long, default_value = "demo")]
+    pub(crate) dataset: String,
+    /// The column of the dataset; `tokens`, `input_ids`, `text` and `problem` are looked for.
+    #[arg(long)]
+    pub(crate) column: Option<String>,
+    /// How many tokens.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) tokens: u64,
+    /// Tokens per prompt.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) context_size: usize,
+    /// Prompts per pass of the model.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) batch_prompts: usize,
+    /// Let prompts begin without BOS.
+    #[arg(long)]
+    pub(crate) no_bos: bool,
+    /// Keep the activations at BOS, EOS and padding.
+    #[arg(long)]
+    pub(crate) keep_special_tokens: bool,
+    /// Use the weights as published, without TransformerLens' default processing.
+    #[arg(long)]
+    pub(crate) no_processing: bool,
+    /// The file to write.
+    #[arg(long)]
+    pub(crate) output: PathBuf,
 }

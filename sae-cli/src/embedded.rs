@@ -20,3 +20,6 @@ pub(crate) const SAE: Folder = Folder::Embedded {
     name: "demo-sae",
     files: files!("sae": "cfg.json", "sae_weights.safetensors"),
 };
+
+/// `demo` as a dataset: the text that both were trained on, chapter by chapter.
+pub(crate) const CORPUS: &[u8] = include_bytes!("../assets/genesis-4l/genesis.parquet");

@@ -3,9 +3,11 @@
 mod args;
 mod commands;
 mod embedded;
+mod interrupt;
 mod named;
 mod progress;
 mod show;
+mod tokens;
 
 use clap::Parser;
 

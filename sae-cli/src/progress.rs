@@ -1,5 +1,6 @@
-//! Progress of downloads: a bar on a terminal, plain lines otherwise.
+//! Progress of downloads and of long work: a bar on a terminal, plain lines otherwise.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -37,4 +38,46 @@ fn start(progress: &Progress<'_>, terminal: bool) -> ProgressBar {
     ProgressBar::new(progress.size_bytes)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         .with_message(name)
+}
+
+/// Lines of plain progress from beginning to end.
+const PLAIN_LINES: u64 = 10;
+
+/// Work whose size is known.
+pub(crate) struct Counted {
+    bar: ProgressBar,
+    name: &'static str,
+    total: u64,
+    terminal: bool,
+    /// Plain lines written so far.
+    lines: Cell<u64>,
+}
+
+impl Counted {
+    pub(crate) fn new(name: &'static str, total: u64) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let template = "{prefix} [{bar:30}] {human_pos}/{human_len} {eta} {msg}";
+        let bar = if terminal { ProgressBar::new(total) } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template(template);
+        let bar = bar
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+            .with_prefix(name);
+        Self { bar, name, total, terminal, lines: Cell::new(0) }
+    }
+
+    /// So much is done; `message` is asked for only when it is shown.
+    pub(crate) fn at(&self, done: u64, message: impl FnOnce() -> String) {
+        if self.terminal {
+            self.bar.set_position(done);
+            self.bar.set_message(message());
+        } else if done * PLAIN_LINES >= self.total * (self.lines.get() + 1) {
+            self.lines.set(done * PLAIN_LINES / self.total.max(1));
+            let percent = 100 * done / self.total.max(1);
+            eprintln!("{} {percent:3} % {}", self.name, message());
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
 }

@@ -22,6 +22,9 @@ use crate::{Error, Result};
 /// Activations that `b_dec` may begin at.
 const SAMPLE_ROWS: usize = 1 << 14;
 
+/// Told about every step.
+pub type OnStep<'a> = dyn FnMut(&Trainer, &Step) + 'a;
+
 /// What training talks to on the way; nothing of it is needed.
 #[derive(Default)]
 pub struct Surroundings<'a> {
@@ -32,7 +35,7 @@ pub struct Surroundings<'a> {
     /// Set to stop after the step at hand, with a checkpoint.
     pub stop: Option<&'a AtomicBool>,
     /// Told about every step.
-    pub on_step: Option<&'a mut dyn FnMut(&Trainer, &Step)>,
+    pub on_step: Option<&'a mut OnStep<'a>>,
 }
 
 /// How training ended.

@@ -1,9 +1,11 @@
 //! The subcommands: each a few lines over a library function.
 
+mod cache;
 mod demo;
 mod features;
 mod info;
 mod run;
+mod train;
 
 use anyhow::Result;
 use sae_core::sae_lens::{LoadOptions, Loaded};
@@ -24,6 +26,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Run(run) => run::run(run, args.json),
         Command::Features(features) => features::features(features, args.json),
         Command::Info(info) => info::info(info, args.json),
+        Command::Train(train) => train::train(train, args.json),
+        Command::Cache(cache) => cache::cache(cache, args.json),
     }
 }
 

@@ -1,35 +1,50 @@
 //! The `k` largest values of a row, from the whole row or piece by piece.
 
-use std::cmp::Ordering;
-
 /// Values that are looked at together: if none is large enough, none is looked at alone.
 const GLANCE: usize = 16;
 
-fn larger_first(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
-    let by_value = match (a.1.is_nan(), b.1.is_nan()) {
-        (false, false) => b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal),
-        (x, y) => x.cmp(&y),
+/// A value and its index as one number: the larger value has the larger key, of equal values the one
+/// with the lower index. NaN counts as smallest.
+type Key = u64;
+
+fn key(index: u32, value: f32) -> Key {
+    let bits = value.to_bits();
+    let ordered = match (value.is_nan(), bits >> 31) {
+        (true, _) => 0,
+        (_, 0) => bits | 1 << 31,
+        _ => !bits,
     };
-    by_value.then(a.0.cmp(&b.0))
+    // (Zero of either sign is the same value.)
+    let ordered = if value == 0.0 { 1 << 31 } else { ordered };
+    u64::from(ordered) << 32 | u64::from(!index)
+}
+
+#[allow(clippy::cast_possible_truncation)] // the halves are meant
+fn index_of(key: Key) -> u32 {
+    !(key as u32)
 }
 
 /// The `k` largest values of a row with their indices, in order of index. NaN counts as smallest.
 #[allow(clippy::cast_possible_truncation)] // a row is never longer than u32::MAX
 pub fn top_k_row(row: &[f32], k: usize) -> Vec<(u32, f32)> {
-    let mut all: Vec<(u32, f32)> = row.iter().enumerate().map(|(i, v)| (i as u32, *v)).collect();
-    largest(&mut all, k);
-    all.sort_unstable_by_key(|(index, _)| *index);
-    all
+    let mut keys: Vec<Key> = row.iter().enumerate().map(|(i, v)| key(i as u32, *v)).collect();
+    largest(&mut keys, k);
+    keys.into_iter().map(|key| (index_of(key), row[index_of(key) as usize])).collect()
 }
 
-/// Keep the `k` largest, in any order.
-fn largest(entries: &mut Vec<(u32, f32)>, k: usize) {
+/// Keep the `k` largest, in their order; back comes the smallest of them if any had to go.
+fn largest(keys: &mut Vec<Key>, k: usize) -> Option<Key> {
     if k == 0 {
-        entries.clear();
-    } else if k < entries.len() {
-        entries.select_nth_unstable_by(k - 1, larger_first);
-        entries.truncate(k);
+        keys.clear();
     }
+    if k >= keys.len() {
+        return None;
+    }
+    let mut ranked = keys.clone();
+    let (_, bar, _) = ranked.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
+    let bar = *bar;
+    keys.retain(|key| *key >= bar);
+    Some(bar)
 }
 
 /// Collects the `k` largest values above a floor, of a row that comes piece by piece from left to
@@ -41,18 +56,19 @@ fn largest(entries: &mut Vec<(u32, f32)>, k: usize) {
 pub(super) struct Best {
     k: usize,
     least: f32,
-    entries: Vec<(u32, f32)>,
+    keys: Vec<Key>,
+    values: Vec<f32>,
 }
 
 impl Best {
     /// Values must exceed `floor`.
     pub(super) fn above(floor: f32, k: usize) -> Self {
-        Self { k, least: floor, entries: Vec::new() }
+        Self { k, least: floor, keys: Vec::new(), values: Vec::new() }
     }
 
     /// Offer the next piece, whose first index is `first`.
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, clippy::neg_cmp_op_on_partial_ord)]
+    #[allow(clippy::neg_cmp_op_on_partial_ord)]
     pub(super) fn offer(&mut self, first: usize, piece: &[f32]) {
         for (i, values) in piece.chunks(GLANCE).enumerate() {
             let least = self.least;
@@ -66,24 +82,36 @@ impl Best {
     fn keep(&mut self, first: usize, values: &[f32]) {
         for (j, value) in values.iter().enumerate() {
             if !(*value <= self.least) {
-                self.entries.push(((first + j) as u32, *value));
+                self.keys.push(key((first + j) as u32, *value));
+                self.values.push(*value);
             }
         }
-        if self.entries.len() > 2 * self.k + GLANCE {
-            largest(&mut self.entries, self.k);
-            let least = self.entries.iter().map(|e| e.1).fold(f32::INFINITY, f32::min);
-            // (f32::min passes over NaN; with fewer numbers than k the bar stays where it is.)
-            if self.entries.iter().all(|e| !e.1.is_nan()) && least.is_finite() {
-                self.least = least;
-            }
+        if self.keys.len() > 2 * self.k + GLANCE {
+            self.cut();
+        }
+    }
+
+    /// Drop all but the `k` largest and raise the bar to the smallest of them.
+    fn cut(&mut self) {
+        let mut kept = self.keys.clone();
+        let Some(bar) = largest(&mut kept, self.k) else { return };
+        let mut keys = self.keys.iter();
+        self.values.retain(|_| keys.next().is_some_and(|key| *key >= bar));
+        self.keys = kept;
+        let least = self.values.iter().copied().fold(f32::INFINITY, f32::min);
+        // (f32::min passes over NaN; with fewer numbers than k the bar stays where it is.)
+        if self.values.iter().all(|v| !v.is_nan()) && least.is_finite() {
+            self.least = least;
         }
     }
 
     /// The `k` largest, in order of index.
     pub(super) fn finish(mut self) -> Vec<(u32, f32)> {
-        largest(&mut self.entries, self.k);
-        self.entries.sort_unstable_by_key(|(index, _)| *index);
-        self.entries
+        if self.k == 0 {
+            return Vec::new();
+        }
+        self.cut();
+        self.keys.iter().map(|key| index_of(*key)).zip(self.values).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! `Codes`: sparse latent activations, row by row.
 
 use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
 
 use crate::ops::top_k_row;
 use crate::{Error, Result};
@@ -200,13 +201,21 @@ impl Codes {
     /// The `k` largest entries of each row.
     #[must_use]
     pub fn keep_top_k(self, k: usize) -> Self {
+        if self.offsets.windows(2).all(|w| w[1] - w[0] <= k) {
+            return self;
+        }
+        let rows: Vec<Vec<(u32, f32)>> = (0..self.rows())
+            .into_par_iter()
+            .map(|r| {
+                let (indices, values) = self.row(r);
+                let kept = top_k_row(values, k).into_iter();
+                kept.map(|(at, value)| (indices[at as usize], value)).collect()
+            })
+            .collect();
         let (mut offsets, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-        for r in 0..self.rows() {
-            let (row_indices, row_values) = self.row(r);
-            for (at, value) in top_k_row(row_values, k) {
-                indices.push(row_indices[at as usize]);
-                values.push(value);
-            }
+        for row in rows {
+            indices.extend(row.iter().map(|(i, _)| *i));
+            values.extend(row.iter().map(|(_, v)| *v));
             offsets.push(indices.len());
         }
         Self { d_sae: self.d_sae, offsets, indices, values }

@@ -42,7 +42,9 @@ fn trainer(case: &Case) -> Result<Trainer> {
 }
 
 pub(super) fn params(case: &Case, recipe: &dyn Recipe, cfg: &Value) -> Result<Params> {
-    let size = |name: &str| Ok::<_, anyhow::Error>(cfg[name].as_u64().context("no size")? as usize);
+    let size = |name: &str| {
+        Ok::<_, anyhow::Error>(usize::try_from(cfg[name].as_u64().context("no size")?)?)
+    };
     let mut params = Params::zeros(size("d_in")?, size("d_sae")?, recipe.per_latent());
     for (name, values) in params.tensors_mut() {
         let tensor = case.input(&format!("param.{name}"))?;

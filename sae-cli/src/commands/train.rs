@@ -1,0 +1,141 @@
+//! `sae train`: from a SAELens configuration to a SAELens folder.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use candle_core::{Device, Tensor};
+use sae_core::metric::JsonLines;
+use sae_core::source::ActivationSource;
+use sae_models::tokenizer::Tokenizer;
+use sae_models::{Decoder, Processing};
+use sae_store::{Cached, Harvest, Live, MixOptions, Order};
+use sae_train::{Outcome, Step, Surroundings, TrainConfig, Trained, Trainer, fit};
+use serde_json::json;
+
+use crate::args::TrainArgs;
+use crate::progress::Counted;
+use crate::{interrupt, named, show, tokens};
+
+/// The configuration that is trained when none is given: a small TopK SAE on the built-in model.
+const DEMO_CONFIG: &str = include_str!("../../assets/train.json");
+/// What version 5 and 6 of SAELens call the built-in model and its text.
+const DEMO: &str = "demo";
+
+pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
+    let mut config = match &args.config {
+        Some(path) => TrainConfig::read(path)?,
+        None => TrainConfig::parse("the demo's configuration", DEMO_CONFIG.as_bytes())?,
+    };
+    if let Some(tokens) = args.tokens {
+        config.training_tokens = tokens;
+    }
+    let stop = interrupt::flag()?;
+    let checkpoints = args.output.join("checkpoints");
+    std::fs::create_dir_all(&args.output).with_context(|| args.output.display().to_string())?;
+    let metrics = args.output.join("metrics.jsonl");
+    let file = File::options().append(true).create(true).open(&metrics);
+    let mut sink = JsonLines(BufWriter::new(file.with_context(|| metrics.display().to_string())?));
+    let bar = Counted::new("training", config.training_tokens);
+    let mut on_step = |trainer: &Trainer, step: &Step| {
+        let mse = step.losses.first().map_or(0.0, |(_, loss)| *loss);
+        bar.at(trainer.state().n_training_samples, || {
+            format!("mse {mse:.3}, l0 {:.1}, dead {}", step.l0, step.n_dead)
+        });
+    };
+    let around = Surroundings {
+        sink: Some(&mut sink),
+        checkpoints: Some(&checkpoints),
+        stop: Some(&stop),
+        on_step: Some(&mut on_step),
+    };
+    let outcome = with_source(args, &config, |source| Ok(fit(&config, source, around)?))?;
+    bar.finish();
+    match outcome {
+        Outcome::Done(trained) => tell(args, &trained, as_json),
+        Outcome::Stopped { rows } => {
+            eprintln!("stopped after {rows} rows; the same command goes on from there");
+            Ok(())
+        }
+    }
+}
+
+/// Run `act` with activations from a cache, or from the model on the dataset.
+fn with_source<T>(
+    args: &TrainArgs,
+    config: &TrainConfig,
+    act: impl FnOnce(&mut dyn ActivationSource) -> Result<T>,
+) -> Result<T> {
+    if let Some(path) = &args.cache {
+        let mut cached = Cached::open(path, Order::Shuffled { seed: config.seed })?;
+        if let Some(hook) = config.hook.filter(|h| *h != cached.info().hook) {
+            let there = cached.info().hook;
+            bail!("{}: holds `{there}`, the configuration wants `{hook}`", path.display());
+        }
+        return act(&mut cached);
+    }
+    let name = args.model.as_deref().or(config.model_name.as_deref()).unwrap_or(DEMO);
+    let folder = named::model(name)?;
+    let model = Decoder::load(&folder, processing(args.no_processing))?;
+    let tokenizer = Arc::new(Tokenizer::load(&folder, config.context_size)?);
+    let dataset = args.dataset.as_deref().or(config.dataset_path.as_deref()).unwrap_or(DEMO);
+    let dataset = tokens::dataset(dataset, args.column.as_deref())?;
+    let rows = tokens::rows(dataset, &tokenizer, config.context_size, config.prepend_bos)?;
+    let hook = config.hook.context("the configuration names no `hook_name`")?;
+    let mut harvest = Harvest::at(hook);
+    if config.exclude_special_tokens {
+        harvest.exclude = tokens::special(&tokenizer);
+    }
+    let mix = MixOptions {
+        buffer_size: config.n_batches_in_buffer * config.context_size,
+        batch_size: config.batch_rows,
+        mix_fraction: config.mixing_fraction,
+        seed: config.seed,
+    };
+    let mut live = Live::new(&model, rows, harvest, config.store_batch_size_prompts, mix)?;
+    act(&mut live)
+}
+
+pub(super) fn processing(none: bool) -> Processing {
+    if none { Processing::NONE } else { Processing::DEFAULT }
+}
+
+fn tell(args: &TrainArgs, trained: &Trained, as_json: bool) -> Result<()> {
+    #[allow(clippy::cast_possible_truncation)] // rounding is meant
+    let sparsity: Vec<f32> = trained.log_sparsity.iter().map(|s| *s as f32).collect();
+    let sparsity = Tensor::new(sparsity.as_slice(), &Device::Cpu)?;
+    sae_core::sae_lens::save(&args.output, trained.sae.as_ref(), Some(&sparsity))?;
+    let spec = trained.sae.spec();
+    let facts = json!({
+        "output": args.output,
+        "architecture": spec.architecture.as_str(),
+        "d_in": spec.d_in,
+        "d_sae": spec.d_sae,
+        "training_tokens": trained.n_training_samples,
+        "steps": trained.n_training_steps,
+        "l0": trained.l0,
+        "num_dead_features": trained.num_dead_features,
+        "scaling_factor": trained.scaling_factor,
+    });
+    if as_json {
+        return show::json(&facts);
+    }
+    show::line(fields(&facts))?;
+    Ok(show::line(format!("\nNext: `sae info --sae {}`.", shown(&args.output)))?)
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A table of the fields of an object.
+pub(super) fn fields(object: &serde_json::Value) -> comfy_table::Table {
+    let mut table = show::table(&["field", "value"]);
+    for (field, value) in object.as_object().into_iter().flatten() {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        table.add_row([field.clone(), text]);
+    }
+    table
+}
