@@ -1,8 +1,24 @@
 //! What the features of a sparse autoencoder mean and do.
 //!
-//! - [`top_features`]: which fire at a position of a prompt
-//! - [`top_logits`]: which tokens the decoder direction of a feature promotes
+//! - [`top_features`], [`top_logits`]: which fire at a position, which tokens they promote
+//! - [`evaluate`](mod@evaluate), [`reconstruction`], [`sparsity`], [`downstream`], [`weights`]: how good
+//!   an SAE is, by SAELens' metrics
+//! - [`stats`]: how often, how strongly and where each feature fires
+//! - [`pca`]: the shape that a few features span
+//! - [`attribution`]: which features a prediction depends on
 
+pub mod attribution;
+pub mod downstream;
+pub mod evaluate;
+pub mod pca;
+mod point;
+pub mod reconstruction;
+pub mod sparsity;
+pub mod stats;
 mod top;
+pub mod weights;
 
+pub use attribution::{Attributions, attribute};
+pub use evaluate::{EvalData, Evaluation, evaluate};
+pub use stats::FeatureStats;
 pub use top::{Strongest, top_features, top_logits};

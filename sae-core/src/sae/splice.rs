@@ -17,19 +17,28 @@ use crate::{Error, Result};
 pub struct Splice<'s> {
     sae: &'s dyn Sae,
     use_error_term: bool,
+    straight_through: bool,
     exclude_tokens: Vec<u32>,
 }
 
 impl<'s> Splice<'s> {
     /// The SAE alone: its output takes the place of the activation.
     pub fn new(sae: &'s dyn Sae) -> Self {
-        Self { sae, use_error_term: false, exclude_tokens: Vec::new() }
+        Self { sae, use_error_term: false, straight_through: false, exclude_tokens: Vec::new() }
     }
 
     /// Whether to add the reconstruction error back.
     #[must_use]
     pub fn use_error_term(mut self, yes: bool) -> Self {
         self.use_error_term = yes;
+        self
+    }
+
+    /// Let gradients pass to what lies upstream as if the SAE were the identity, and reach the latents
+    /// through the decoder alone.
+    #[must_use]
+    pub fn straight_through(mut self, yes: bool) -> Self {
+        self.straight_through = yes;
         self
     }
 
@@ -83,7 +92,8 @@ impl Intervene for Splice<'_> {
     ) -> Result<Tensor> {
         let bypass = self.bypass(&act, at, hooks)?;
         let mut within = Within { at, hooks };
-        let (acts, frame) = self.sae.encode_with(&act, &mut within)?;
+        let seen = if self.straight_through { act.detach() } else { act.clone() };
+        let (acts, frame) = self.sae.encode_with(&seen, &mut within)?;
         let mut out = self.sae.decode_with(&acts, &frame, &mut within)?;
         if self.use_error_term {
             let mut error = (&act - self.sae.reconstruct(&act.detach())?)?.detach();
@@ -91,6 +101,10 @@ impl Intervene for Splice<'_> {
                 error = mask.where_cond(&error.zeros_like()?, &error)?;
             }
             out = (out + within.at(SaeSite::Error, error)?)?;
+        }
+        if self.straight_through {
+            // Nothing is added but the gradient.
+            out = (out + (&act - act.detach())?)?;
         }
         if let Some(mask) = &bypass {
             out = mask.where_cond(&act, &out)?;

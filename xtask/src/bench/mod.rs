@@ -32,7 +32,16 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     if estimates.is_dir() {
         fs::remove_dir_all(&estimates).with_context(|| estimates.display().to_string())?;
     }
-    let fixed = ["bench", "--benches", "--package", "sae-core", "--package", "sae-models"];
+    let fixed = [
+        "bench",
+        "--benches",
+        "--package",
+        "sae-core",
+        "--package",
+        "sae-models",
+        "--package",
+        "sae-train",
+    ];
     let mut cargo: Vec<String> = fixed.iter().map(|a| (*a).to_owned()).collect();
     cargo.push("--".to_owned());
     cargo.extend(filter);

@@ -1,8 +1,12 @@
 //! The kinds of case: for each a function from the case to what the library computes.
 
 mod activations_store;
+mod attribution;
 mod cache_options;
 mod edits;
+mod eval_metrics;
+mod evals;
+mod feature_stats;
 mod generate;
 mod hooked_forward;
 mod init;
@@ -30,7 +34,11 @@ pub(crate) type Runner = fn(&Case) -> Result<Outputs>;
 pub(crate) fn runner(kind: &str) -> Option<Runner> {
     Some(match kind {
         "activations-store" => activations_store::run,
+        "attribution" => attribution::run,
         "cache-options" => cache_options::run,
+        "eval-metrics" => eval_metrics::run,
+        "evals" => evals::run,
+        "feature-stats" => feature_stats::run,
         "generate" => generate::run,
         "hooked-forward" => hooked_forward::run,
         "init" => init::run,
