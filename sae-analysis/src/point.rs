@@ -1,7 +1,7 @@
 //! `Point`: where an SAE reads in a model - a hook, and perhaps one head of it.
 
 use candle_core::{D, Tensor};
-use sae_core::hook::HookName;
+use sae_core::hook::{Axis, HookName};
 use sae_core::model::{Batch, HookedModel, HookedModelExt};
 use sae_core::sae::Sae;
 use sae_core::{Error, Result};
@@ -55,6 +55,21 @@ impl Point {
     /// `act` with what the SAE reads set to zero.
     pub(crate) fn zero(&self, act: &Tensor) -> Result<Tensor> {
         self.put(act, &self.select(act)?.zeros_like()?)
+    }
+
+    /// A direction `[width]` in the shape that the hook has per position: heads apart, other heads zero.
+    pub(crate) fn shape_of_hook(&self, row: &Tensor, model: &dyn HookedModel) -> Result<Tensor> {
+        let heads_apart = |axis: &Axis| matches!(axis, Axis::Head | Axis::KvHead);
+        if !self.hook.axes().iter().any(heads_apart) {
+            return Ok(row.clone());
+        }
+        let d_head = model.spec().d_head;
+        let Some(head) = self.head else { return Ok(row.reshape(((), d_head))?) };
+        let heads = model.width_at(self.hook)?.unwrap_or(d_head) / d_head.max(1);
+        let zero = row.zeros_like()?;
+        let rows: Vec<Tensor> =
+            (0..heads).map(|h| if h == head { row.clone() } else { zero.clone() }).collect();
+        Ok(Tensor::stack(&rows, 0)?)
     }
 
     /// What the SAE reads on prompts of equal length, a row per token that is not excluded, and the

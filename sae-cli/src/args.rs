@@ -43,6 +43,16 @@ pub(crate) enum Command {
     Features(FeatureArgs),
     /// The configuration of an SAE.
     Info(InfoArgs),
+    /// How good an SAE is: SAELens' metrics on a dataset.
+    Eval(EvalArgs),
+    /// How often, how strongly and where features fire on a dataset.
+    Stats(StatsArgs),
+    /// Which features a prediction depends on: gradient times activation.
+    Attribute(AttributeArgs),
+    /// Continue a prompt with and without a feature's direction added.
+    Steer(SteerArgs),
+    /// What an answer loses when features are set to zero, with and without the error term.
+    Ablate(AblateArgs),
     /// Train an SAE from a SAELens configuration, on a running model or on a cache.
     ///
     /// Writes a SAELens folder, metrics under SAELens' names as JSON lines, and checkpoints. The same
@@ -171,4 +181,126 @@ pub(crate) struct CacheArgs {
     /// The file to write.
     #[arg(long)]
     pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct DataArgs {
+    /// The dataset: a .txt, .jsonl or .parquet file, or `demo`.
+    #[arg(long, default_value = "demo")]
+    pub(crate) dataset: String,
+    /// The column of the dataset; `tokens`, `input_ids`, `text` and `problem` are looked for.
+    #[arg(long)]
+    pub(crate) column: Option<String>,
+    /// Tokens per prompt.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) context_size: usize,
+    /// Prompts per pass of the model.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) batch_prompts: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EvalArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Batches for the model's predictions.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) reconstruction_batches: usize,
+    /// Batches for activations alone.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) sparsity_batches: usize,
+    /// Count BOS, EOS and padding too.
+    #[arg(long)]
+    pub(crate) all_tokens: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Features to show; without any, those that fire most strongly.
+    #[arg(long)]
+    pub(crate) feature: Vec<usize>,
+    /// How many of the strongest to show.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) top: usize,
+    /// Contexts to keep of each feature.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) contexts: usize,
+    /// Batches to read.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) batches: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AttributeArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// The prompt.
+    #[arg(long, default_value = crate::commands::PROMPT)]
+    pub(crate) prompt: String,
+    /// The answer, a single token.
+    #[arg(long, default_value = crate::commands::ANSWER)]
+    pub(crate) answer: String,
+    /// Another single token whose logit is subtracted.
+    #[arg(long)]
+    pub(crate) against: Option<String>,
+    /// Attribute without the error term.
+    #[arg(long)]
+    pub(crate) no_error_term: bool,
+    /// How many to show.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) top: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SteerArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// The feature.
+    #[arg(long, default_value_t = 1712)]
+    pub(crate) feature: usize,
+    /// How much of the feature's largest activation is added; negative to push it away.
+    #[arg(long, default_value_t = 2.0, allow_negative_numbers = true)]
+    pub(crate) strength: f64,
+    /// The prompt.
+    #[arg(long, default_value = "And it came to pass")]
+    pub(crate) prompt: String,
+    /// Tokens to add.
+    #[arg(long, default_value_t = 40)]
+    pub(crate) tokens: usize,
+    /// 0 takes the likeliest token always.
+    #[arg(long, default_value_t = 0.7)]
+    pub(crate) temperature: f64,
+    /// Seed of the sampling.
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// Batches in which the largest activation is looked for.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) batches: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AblateArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// The prompt.
+    #[arg(long, default_value = crate::commands::PROMPT)]
+    pub(crate) prompt: String,
+    /// The answer; its first token is judged.
+    #[arg(long, default_value = crate::commands::ANSWER)]
+    pub(crate) answer: String,
+    /// Features to set to zero, one at a time and all together; without any, the strongest at the last
+    /// position.
+    #[arg(long)]
+    pub(crate) feature: Vec<usize>,
+    /// How many of the strongest.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) top: usize,
 }

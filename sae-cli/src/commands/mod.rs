@@ -1,11 +1,19 @@
 //! The subcommands: each a few lines over a library function.
 
+mod ablate;
+mod attribute;
 mod cache;
+mod data;
 mod demo;
+mod eval;
 mod features;
 mod info;
 mod run;
+mod stats;
+mod steer;
 mod train;
+
+use std::sync::Arc;
 
 use anyhow::Result;
 use sae_core::sae_lens::{LoadOptions, Loaded};
@@ -26,6 +34,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Run(run) => run::run(run, args.json),
         Command::Features(features) => features::features(features, args.json),
         Command::Info(info) => info::info(info, args.json),
+        Command::Eval(eval) => eval::eval(eval, args.json),
+        Command::Stats(stats) => stats::stats(stats, args.json),
+        Command::Attribute(attribute) => attribute::attribute(attribute, args.json),
+        Command::Steer(steer) => steer::steer(steer, args.json),
+        Command::Ablate(ablate) => ablate::ablate(ablate, args.json),
         Command::Train(train) => train::train(train, args.json),
         Command::Cache(cache) => cache::cache(cache, args.json),
     }
@@ -34,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// A model, its tokenizer and an SAE.
 pub(crate) struct Stage {
     pub(crate) model: Decoder,
-    pub(crate) tokenizer: Tokenizer,
+    pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) sae: Loaded,
 }
 
@@ -44,7 +57,7 @@ impl Stage {
         let processing = if names.no_processing { Processing::NONE } else { Processing::DEFAULT };
         let folder = named::model(&names.model)?;
         let model = Decoder::load(&folder, processing)?;
-        let tokenizer = Tokenizer::load(&folder, model.spec().n_ctx)?;
+        let tokenizer = Arc::new(Tokenizer::load(&folder, model.spec().n_ctx)?);
         let sae = sae_core::sae_lens::load(&named::sae(&names.sae)?, LoadOptions::default())?;
         for note in &sae.report.notes {
             eprintln!("note: {}: {note}", names.sae);

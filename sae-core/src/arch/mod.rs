@@ -4,6 +4,7 @@ mod build;
 mod dictionary;
 mod gated;
 mod jumprelu;
+mod select;
 mod standard;
 mod topk;
 
@@ -11,6 +12,7 @@ pub use build::{WeightSource, build};
 pub use dictionary::Dictionary;
 pub use gated::Gated;
 pub use jumprelu::JumpRelu;
+pub use select::select;
 pub use standard::Standard;
 pub use topk::TopK;
 

@@ -1,0 +1,89 @@
+//! `sae attribute`: which features a prediction depends on.
+
+use anyhow::{Context, Result};
+use sae_analysis::attribute as attribution;
+use sae_core::model::Batch;
+use sae_models::tokenizer::PrependBos;
+use serde::Serialize;
+
+use super::Stage;
+use crate::args::AttributeArgs;
+use crate::show;
+
+/// A feature at a position, and what it adds to the logit.
+#[derive(Serialize)]
+pub(crate) struct Share {
+    pub(crate) feature: usize,
+    pub(crate) position: usize,
+    pub(crate) token: String,
+    pub(crate) activation: f32,
+    pub(crate) attribution: f32,
+}
+
+/// What a prediction depends on.
+#[derive(Serialize)]
+pub(crate) struct Found {
+    /// Logit of the answer, less that of what it is held against.
+    pub(crate) metric: f32,
+    pub(crate) shares: Vec<Share>,
+}
+
+pub(crate) fn run(stage: &Stage, args: &AttributeArgs) -> Result<Found> {
+    let tokens = stage.tokenizer.to_tokens(&args.prompt, PrependBos::Default)?;
+    let id = |text: &str| -> Result<usize> {
+        let spaced = if text.starts_with(' ') { text.to_owned() } else { format!(" {text}") };
+        Ok(usize::try_from(stage.tokenizer.to_single_token(&spaced)?)?)
+    };
+    let answer = id(&args.answer)?;
+    let against = args.against.as_deref().map(id).transpose()?;
+    let sae = stage.sae.sae.as_ref();
+    let batch = Batch::single(&tokens)?;
+    let found = attribution(&stage.model, &batch, &[sae], !args.no_error_term, &[], |logits| {
+        let last = logits.get(0)?.get(logits.dim(1)? - 1)?;
+        let logit = last.get(answer)?;
+        Ok(match against {
+            Some(against) => (logit - last.get(against)?)?,
+            None => logit,
+        })
+    })?;
+    let one = found.saes.first().context("no SAE was attributed")?;
+    let rows = |t: &candle_core::Tensor| -> Result<Vec<Vec<f32>>> { Ok(t.get(0)?.to_vec2::<f32>()?) };
+    let (acts, shares) = (rows(&one.activations)?, rows(&one.attributions)?);
+    let mut list = Vec::new();
+    for (position, (acts, shares)) in acts.iter().zip(&shares).enumerate() {
+        for (feature, (activation, attribution)) in acts.iter().zip(shares).enumerate() {
+            if *activation != 0.0 {
+                let token = stage.tokenizer.to_single_str_token(tokens[position])?;
+                let (activation, attribution) = (*activation, *attribution);
+                list.push(Share { feature, position, token, activation, attribution });
+            }
+        }
+    }
+    list.sort_by(|a, b| b.attribution.abs().total_cmp(&a.attribution.abs()));
+    list.truncate(args.top);
+    Ok(Found { metric: found.metric.to_scalar::<f32>()?, shares: list })
+}
+
+pub(crate) fn table(found: &Found) -> comfy_table::Table {
+    let mut table = show::table(&["feature", "position", "token", "activation", "attribution"]);
+    for s in &found.shares {
+        table.add_row([
+            s.feature.to_string(),
+            s.position.to_string(),
+            show::token(&s.token),
+            format!("{:.4}", s.activation),
+            format!("{:+.4}", s.attribution),
+        ]);
+    }
+    table
+}
+
+pub(crate) fn attribute(args: &AttributeArgs, as_json: bool) -> Result<()> {
+    let stage = Stage::load(&args.names)?;
+    let found = run(&stage, args)?;
+    if as_json {
+        return show::json(&found);
+    }
+    show::line(format!("metric: {:.4}", found.metric))?;
+    Ok(show::line(table(&found))?)
+}

@@ -1,0 +1,126 @@
+//! `sae stats`: how often, how strongly and where features fire.
+
+use anyhow::{Context, Result, bail};
+use sae_analysis::FeatureStats;
+use sae_analysis::stats::Firing;
+use serde::Serialize;
+
+use super::{Stage, data};
+use crate::args::StatsArgs;
+use crate::progress::Counted;
+use crate::show;
+
+/// Tokens shown around the one on which a feature fires.
+const AROUND: usize = 8;
+
+/// A feature and where it fires most strongly.
+#[derive(Serialize)]
+pub(crate) struct Row {
+    pub(crate) feature: usize,
+    pub(crate) n_active: u64,
+    pub(crate) density: f64,
+    pub(crate) consistent_activation_heuristic: f64,
+    pub(crate) max: f32,
+    pub(crate) contexts: Vec<InText>,
+}
+
+/// A firing in its text.
+#[derive(Serialize)]
+pub(crate) struct InText {
+    pub(crate) firing: Firing,
+    pub(crate) before: String,
+    pub(crate) token: String,
+    pub(crate) after: String,
+}
+
+/// The statistics, and the prompts that they are about.
+pub(crate) fn collect(stage: &Stage, args: &StatsArgs) -> Result<(FeatureStats, Vec<Vec<u32>>)> {
+    let sae = stage.sae.sae.as_ref();
+    let batches = data::batches(stage, &args.data, args.batches)?;
+    let mut stats = FeatureStats::new(sae.spec().d_sae, args.contexts);
+    let bar = Counted::new("reading", batches.len() as u64);
+    for (i, prompts) in batches.iter().enumerate() {
+        stats.add(&stage.model, sae, prompts)?;
+        bar.at(i as u64 + 1, String::new);
+    }
+    bar.finish();
+    Ok((stats, batches.concat()))
+}
+
+/// The features asked for, or the strongest ones.
+pub(crate) fn rows(
+    stage: &Stage,
+    args: &StatsArgs,
+    stats: &FeatureStats,
+    prompts: &[Vec<u32>],
+) -> Result<Vec<Row>> {
+    let d_sae = stats.sums.len();
+    let features = if args.feature.is_empty() {
+        let mut all: Vec<usize> = (0..d_sae).collect();
+        all.sort_by(|a, b| stats.max(*b).total_cmp(&stats.max(*a)));
+        all.truncate(args.top);
+        all
+    } else {
+        args.feature.clone()
+    };
+    let density = stats.sparsity.density();
+    let cah = stats.sparsity.consistent_activation_heuristic();
+    let row = |&feature: &usize| -> Result<Row> {
+        let Some(top) = stats.top.get(feature) else {
+            bail!("feature {feature}: the SAE has features 0 to {}", d_sae - 1);
+        };
+        let contexts = top.iter().map(|f| in_text(stage, prompts, *f)).collect::<Result<_>>()?;
+        Ok(Row {
+            feature,
+            n_active: stats.sparsity.active_tokens[feature],
+            density: density[feature],
+            consistent_activation_heuristic: cah[feature],
+            max: stats.max(feature),
+            contexts,
+        })
+    };
+    features.iter().map(row).collect()
+}
+
+fn in_text(stage: &Stage, prompts: &[Vec<u32>], firing: Firing) -> Result<InText> {
+    let prompt = prompts.get(firing.prompt).context("a firing outside the prompts")?;
+    let at = firing.position;
+    let text = |from: usize, to: usize| stage.tokenizer.to_string(&prompt[from..to]);
+    Ok(InText {
+        firing,
+        before: text(at.saturating_sub(AROUND), at)?,
+        token: text(at, at + 1)?,
+        after: text(at + 1, (at + 1 + AROUND).min(prompt.len()))?,
+    })
+}
+
+pub(crate) fn table(rows: &[Row]) -> comfy_table::Table {
+    let mut table = show::table(&["feature", "active", "density", "CAH", "max", "strongest"]);
+    for row in rows {
+        let strongest = row.contexts.first().map_or_else(
+            || "never fires here".to_owned(),
+            |c| format!("{} >>{}<< {}", c.before, c.token, c.after).replace('\n', " "),
+        );
+        table.add_row([
+            row.feature.to_string(),
+            row.n_active.to_string(),
+            format!("{:.5}", row.density),
+            format!("{:.2}", row.consistent_activation_heuristic),
+            format!("{:.3}", row.max),
+            strongest,
+        ]);
+    }
+    table
+}
+
+pub(crate) fn stats(args: &StatsArgs, as_json: bool) -> Result<()> {
+    let stage = Stage::load(&args.names)?;
+    let (found, prompts) = collect(&stage, args)?;
+    let rows = rows(&stage, args, &found, &prompts)?;
+    if as_json {
+        return show::json(&rows);
+    }
+    let (tokens, dead) = (found.sparsity.tokens(), found.dead().len());
+    show::line(format!("{tokens} tokens; {dead} of {} features never fire on them", found.sums.len()))?;
+    Ok(show::line(table(&rows))?)
+}

@@ -1,0 +1,75 @@
+//! `sae steer`: continue a prompt with and without a feature's direction added.
+
+use anyhow::{Result, bail};
+use sae_analysis::{find_max_activation, steering};
+use sae_core::hook::Plan;
+use sae_core::model::Batch;
+use sae_models::tokenizer::PrependBos;
+use sae_models::sampling::Sampling;
+use sae_models::{GenerateOptions, StopAt};
+use serde::Serialize;
+
+use super::{Stage, data};
+use crate::args::SteerArgs;
+use crate::{show, tokens};
+
+/// The same prompt, continued twice.
+#[derive(Serialize)]
+pub(crate) struct Steered {
+    pub(crate) feature: usize,
+    pub(crate) max_activation: f32,
+    pub(crate) strength: f64,
+    pub(crate) plain: String,
+    pub(crate) steered: String,
+}
+
+pub(crate) fn run(stage: &Stage, args: &SteerArgs) -> Result<Steered> {
+    let sae = stage.sae.sae.as_ref();
+    let batches = data::batches(stage, &args.data, args.batches)?;
+    let exclude = tokens::special(&stage.tokenizer);
+    let max = find_max_activation(&stage.model, sae, args.feature, &batches, &exclude)?;
+    if max <= 0.0 {
+        bail!(
+            "feature {} never fires on {} prompts of `{}`: there is no scale to steer by",
+            args.feature,
+            batches.iter().map(Vec::len).sum::<usize>(),
+            args.data.dataset
+        );
+    }
+    let prompt = stage.tokenizer.to_tokens(&args.prompt, PrependBos::Default)?;
+    let options = GenerateOptions {
+        max_new_tokens: args.tokens,
+        stop_at: Some(StopAt::token(stage.tokenizer.special().eos_id)),
+        sampling: Sampling {
+            do_sample: args.temperature > 0.0,
+            temperature: args.temperature,
+            freq_penalty: 1.0,
+            seed: args.seed,
+            ..Sampling::default()
+        },
+        use_past_kv_cache: true,
+    };
+    let continued = |plan: &Plan<'_>| -> Result<String> {
+        let rows = stage.model.generate(&Batch::single(&prompt)?, &options, plan)?;
+        Ok(stage.tokenizer.to_plain_string(&rows[0])?)
+    };
+    let amount = f64::from(max) * args.strength;
+    Ok(Steered {
+        feature: args.feature,
+        max_activation: max,
+        strength: args.strength,
+        plain: continued(&Plan::new())?,
+        steered: continued(&steering(&stage.model, sae, args.feature, amount)?)?,
+    })
+}
+
+pub(crate) fn steer(args: &SteerArgs, as_json: bool) -> Result<()> {
+    let stage = Stage::load(&args.names)?;
+    let found = run(&stage, args)?;
+    if as_json {
+        return show::json(&found);
+    }
+    show::line(format!("largest activation of feature {}: {:.3}", found.feature, found.max_activation))?;
+    show::line(format!("\nplain:\n{}\n\nsteered:\n{}", found.plain, found.steered))?;
+    Ok(())
+}
