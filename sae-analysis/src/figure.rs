@@ -111,11 +111,11 @@ impl Page {
     fn figure(&mut self, caption: &str, marks: &str, (low, high): (f64, f64)) {
         let caption = escape(caption);
         let (top, bottom) = (MARGIN, HEIGHT - MARGIN);
-        let _ = write!(
+        let _ = writeln!(
             self.body,
             "<figure><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{caption}\">\
              <text x=\"2\" y=\"{top}\">{high:.3}</text><text x=\"2\" y=\"{bottom}\">{low:.3}</text>\
-             {marks}</svg><figcaption>{caption}</figcaption></figure>\n"
+             {marks}</svg><figcaption>{caption}</figcaption></figure>"
         );
     }
 
@@ -153,7 +153,7 @@ fn bounds(values: &[f64], zero: bool) -> (f64, f64) {
     let start = if zero { (0.0, 0.0) } else { (f64::INFINITY, f64::NEG_INFINITY) };
     let finite = values.iter().filter(|v| v.is_finite());
     let (low, high) = finite.fold(start, |(low, high), v| (low.min(*v), high.max(*v)));
-    if low < high { (low, high) } else { (low.min(0.0).max(-1.0) - 1.0, high.max(0.0).min(1.0) + 1.0) }
+    if low < high { (low, high) } else { (low.clamp(-1.0, 0.0) - 1.0, high.clamp(0.0, 1.0) + 1.0) }
 }
 
 fn vertical(value: f64, low: f64, high: f64) -> f64 {

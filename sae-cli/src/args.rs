@@ -30,9 +30,12 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// The first stage of the workshop on the built-in model: how well does the SAE stand in for
-    /// what it reads, and which features fire?
-    Demo,
+    /// The workshop in short on the built-in model and SAE: how well does the SAE stand in for what it
+    /// reads, which features fire, what do they mean and do?
+    ///
+    /// With --json only the first stage. With --output a small SAE is trained, and everything is also
+    /// on a page, with figures.
+    Demo(DemoArgs),
     /// Ask the model to continue a prompt, without the SAE, with it, and with its error term.
     ///
     /// Each answer token is judged where the model would have to say it: its rank, logit and
@@ -62,6 +65,13 @@ pub(crate) enum Command {
     ///
     /// The same command goes on after Ctrl-C or a kill, to the same bytes.
     Cache(CacheArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DemoArgs {
+    /// Train a small SAE here, and write the tour as `index.html`.
+    #[arg(long)]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,5 +1,7 @@
 //! One training step at the size of the public GPT-2 SAEs, beside the encoder product that it needs.
 
+#![allow(missing_docs, clippy::expect_used, clippy::cast_precision_loss)]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

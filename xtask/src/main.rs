@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  demo                       the main job, offline, on the built-in model and SAE
+  demo                       the tour, offline, on the built-in model and SAE; a page in target/demo
   test                       fixtures, all tests, doc tests, parity
   check                      what a change must pass, cheapest first: format, tidy, clippy, docs, tests
   parity DIR [--kind KIND]... [--case NAME]... [--json FILE]
@@ -41,7 +41,9 @@ fn main() -> ExitCode {
 fn run(args: &[String]) -> Result<()> {
     let rest = args.get(1..).unwrap_or_default();
     match args.first().map(String::as_str) {
-        Some("demo") => shell::binary("sae", &["demo".to_owned()]),
+        Some("demo") => {
+            shell::binary("sae", &["demo", "--output", "target/demo"].map(str::to_owned))
+        }
         Some("test") => test::test(),
         Some("check") => check::check(),
         Some("parity") => parity::parity(rest),

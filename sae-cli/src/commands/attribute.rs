@@ -47,7 +47,8 @@ pub(crate) fn run(stage: &Stage, args: &AttributeArgs) -> Result<Found> {
         })
     })?;
     let one = found.saes.first().context("no SAE was attributed")?;
-    let rows = |t: &candle_core::Tensor| -> Result<Vec<Vec<f32>>> { Ok(t.get(0)?.to_vec2::<f32>()?) };
+    let rows =
+        |t: &candle_core::Tensor| -> Result<Vec<Vec<f32>>> { Ok(t.get(0)?.to_vec2::<f32>()?) };
     let (acts, shares) = (rows(&one.activations)?, rows(&one.attributions)?);
     let mut list = Vec::new();
     for (position, (acts, shares)) in acts.iter().zip(&shares).enumerate() {

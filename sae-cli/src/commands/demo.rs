@@ -1,4 +1,4 @@
-//! `sae demo`: the first stage of the workshop, on the built-in model and SAE.
+//! `sae demo`: the workshop in short, on the built-in model and SAE; its first stage is here.
 
 use anyhow::Result;
 use sae_core::model::HookedModel;
@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::features::{self, Feature};
 use super::run::Compared;
-use super::{ANSWER, PROMPT, Stage};
-use crate::args::{InfoArgs, Names};
+use super::{ANSWER, PROMPT, Stage, tour};
+use crate::args::{DemoArgs, InfoArgs, Names};
 use crate::show;
 
-pub(crate) fn demo(as_json: bool) -> Result<()> {
+pub(crate) fn demo(args: &DemoArgs, as_json: bool) -> Result<()> {
     let names = Names { model: "demo".to_owned(), sae: "demo".to_owned(), no_processing: false };
     let stage = Stage::load(&names)?;
     let compared = Compared::run(&stage, &TestPrompt::new(PROMPT, ANSWER))?;
@@ -21,7 +21,13 @@ pub(crate) fn demo(as_json: bool) -> Result<()> {
             "prompt": PROMPT, "answer": ANSWER, "run": compared, "features": strongest,
         }));
     }
-    tell(&stage, &compared, &strongest)
+    tell(&stage, &compared, &strongest)?;
+    let page = tour::begin(&compared, &strongest);
+    tour::tour(&stage, page, args.output.as_deref())?;
+    show::line(
+        "\nNext: `sae run --prompt ... --answer ...`, `sae features --prompt ...`, `sae --help`.",
+    )?;
+    Ok(())
 }
 
 fn tell(stage: &Stage, compared: &Compared, strongest: &[Feature]) -> Result<()> {
@@ -47,9 +53,5 @@ fn tell(stage: &Stage, compared: &Compared, strongest: &[Feature]) -> Result<()>
         "\n4. What fires on the last word. Each feature is a direction; the tokens are those whose \
          logits\n   that direction raises most.",
     )?;
-    show::line(features::table(strongest))?;
-    show::line(
-        "\nNext: `sae run --prompt ... --answer ...`, `sae features --prompt ...`, `sae --help`.",
-    )?;
-    Ok(())
+    Ok(show::line(features::table(strongest))?)
 }

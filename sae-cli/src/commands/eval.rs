@@ -21,8 +21,7 @@ pub(crate) fn run(stage: &Stage, args: &EvalArgs) -> Result<Evaluation> {
     let (n, m) = (args.reconstruction_batches, args.sparsity_batches);
     let all = data::batches(stage, &args.data, n + m)?;
     let (reconstruction, sparsity_variance) = all.split_at(n);
-    let exclude =
-        if args.all_tokens { Vec::new() } else { tokens::special(&stage.tokenizer) };
+    let exclude = if args.all_tokens { Vec::new() } else { tokens::special(&stage.tokenizer) };
     let data = EvalData { reconstruction, sparsity_variance, exclude: &exclude };
     Ok(evaluate(&stage.model, stage.sae.sae.as_ref(), data)?)
 }

@@ -11,6 +11,7 @@ mod info;
 mod run;
 mod stats;
 mod steer;
+mod tour;
 mod train;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub(crate) const ANSWER: &str = "earth";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.command {
-        Command::Demo => demo::demo(args.json),
+        Command::Demo(demo) => demo::demo(demo, args.json),
         Command::Run(run) => run::run(run, args.json),
         Command::Features(features) => features::features(features, args.json),
         Command::Info(info) => info::info(info, args.json),

@@ -32,7 +32,7 @@ impl Compared {
         })
     }
 
-    fn columns(&self) -> [(&'static str, &Verdict); 3] {
+    pub(crate) fn columns(&self) -> [(&'static str, &Verdict); 3] {
         [
             ("plain", &self.plain),
             ("with SAE", &self.with_sae),

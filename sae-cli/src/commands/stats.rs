@@ -121,6 +121,9 @@ pub(crate) fn stats(args: &StatsArgs, as_json: bool) -> Result<()> {
         return show::json(&rows);
     }
     let (tokens, dead) = (found.sparsity.tokens(), found.dead().len());
-    show::line(format!("{tokens} tokens; {dead} of {} features never fire on them", found.sums.len()))?;
+    show::line(format!(
+        "{tokens} tokens; {dead} of {} features never fire on them",
+        found.sums.len()
+    ))?;
     Ok(show::line(table(&rows))?)
 }

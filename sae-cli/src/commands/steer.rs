@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 use sae_analysis::{find_max_activation, steering};
 use sae_core::hook::Plan;
 use sae_core::model::Batch;
-use sae_models::tokenizer::PrependBos;
 use sae_models::sampling::Sampling;
+use sae_models::tokenizer::PrependBos;
 use sae_models::{GenerateOptions, StopAt};
 use serde::Serialize;
 
@@ -69,7 +69,10 @@ pub(crate) fn steer(args: &SteerArgs, as_json: bool) -> Result<()> {
     if as_json {
         return show::json(&found);
     }
-    show::line(format!("largest activation of feature {}: {:.3}", found.feature, found.max_activation))?;
+    show::line(format!(
+        "largest activation of feature {}: {:.3}",
+        found.feature, found.max_activation
+    ))?;
     show::line(format!("\nplain:\n{}\n\nsteered:\n{}", found.plain, found.steered))?;
     Ok(())
 }

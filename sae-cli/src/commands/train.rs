@@ -12,7 +12,7 @@ use sae_core::source::ActivationSource;
 use sae_models::tokenizer::Tokenizer;
 use sae_models::{Decoder, Processing};
 use sae_store::{Cached, Harvest, Live, MixOptions, Order};
-use sae_train::{Outcome, Step, Surroundings, TrainConfig, Trained, Trainer, fit};
+use sae_train::{Checkpoint, Outcome, Step, Surroundings, TrainConfig, Trained, Trainer, fit};
 use serde_json::json;
 
 use crate::args::TrainArgs;
@@ -36,8 +36,8 @@ pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
     let checkpoints = args.output.join("checkpoints");
     std::fs::create_dir_all(&args.output).with_context(|| args.output.display().to_string())?;
     let metrics = args.output.join("metrics.jsonl");
-    let file = File::options().append(true).create(true).open(&metrics);
-    let mut sink = JsonLines(BufWriter::new(file.with_context(|| metrics.display().to_string())?));
+    let mut sink =
+        metrics_file(&metrics, &checkpoints).with_context(|| metrics.display().to_string())?;
     let bar = Counted::new("training", config.training_tokens);
     let mut on_step = |trainer: &Trainer, step: &Step| {
         let mse = step.losses.first().map_or(0.0, |(_, loss)| *loss);
@@ -60,6 +60,21 @@ pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// The file of metrics, without the lines that will be written again after the latest checkpoint.
+fn metrics_file(path: &Path, checkpoints: &Path) -> Result<JsonLines<BufWriter<File>>> {
+    let latest = Checkpoint::latest(checkpoints)?;
+    let rows = latest.and_then(|p| p.file_name()?.to_str()?.parse::<f64>().ok()).unwrap_or(0.0);
+    let text = if path.is_file() { std::fs::read_to_string(path)? } else { String::new() };
+    let before = |line: &&str| {
+        let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
+        let samples = value.and_then(|v| v["details/n_training_samples"].as_f64());
+        samples.is_some_and(|samples| samples <= rows)
+    };
+    let kept: String = text.lines().filter(before).map(|line| format!("{line}\n")).collect();
+    sae_core::io::write_atomic(path, kept.as_bytes())?;
+    Ok(JsonLines(BufWriter::new(File::options().append(true).open(path)?)))
 }
 
 /// Run `act` with activations from a cache, or from the model on the dataset.

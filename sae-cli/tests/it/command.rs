@@ -4,18 +4,18 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-fn sae(args: &[&str]) -> Output {
+pub(crate) fn sae(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sae"));
     command.args(args).env("HF_HUB_OFFLINE", "1").output().unwrap()
 }
 
-fn json(args: &[&str]) -> Value {
+pub(crate) fn json(args: &[&str]) -> Value {
     let out = sae(&[args, &["--json"]].concat());
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
-fn fails(args: &[&str], says: &[&str]) {
+pub(crate) fn fails(args: &[&str], says: &[&str]) {
     let out = sae(args);
     let stderr = String::from_utf8_lossy(&out.stderr);
     assert!(!out.status.success(), "{args:?} must fail");

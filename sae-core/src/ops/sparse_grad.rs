@@ -163,6 +163,7 @@ fn narrow(sum: f64) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::float_cmp)] // small whole numbers are exact
 mod tests {
     use super::*;
 
