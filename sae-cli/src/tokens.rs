@@ -24,20 +24,27 @@ pub(crate) fn dataset(name: &str, column: Option<&str>) -> Result<Dataset> {
     })
 }
 
-/// Rows of `context_size` tokens, packed as SAELens packs them.
-pub(crate) fn rows(
-    dataset: Dataset,
-    tokenizer: &Arc<Tokenizer>,
+/// SAELens' defaults: rows begin with BOS if wanted, and BOS stands between documents.
+pub(crate) fn packing(
+    tokenizer: &Tokenizer,
     context_size: usize,
     prepend_bos: bool,
-) -> Result<impl TokenRows + 'static> {
+) -> PackOptions {
     let bos = tokenizer.special().bos_id;
-    let options = PackOptions {
+    PackOptions {
         context_size,
         begin_batch: prepend_bos.then_some(bos),
         separator: Some(bos),
         ..PackOptions::default()
-    };
+    }
+}
+
+/// Rows of tokens, packed as SAELens packs them.
+pub(crate) fn rows(
+    dataset: Dataset,
+    tokenizer: &Arc<Tokenizer>,
+    options: PackOptions,
+) -> Result<impl TokenRows + 'static> {
     let tokenizer = Arc::clone(tokenizer);
     let open = move || -> sae_store::Result<Documents> {
         let tokenizer = Arc::clone(&tokenizer);

@@ -1,9 +1,11 @@
-//! Names and URLs of features on [Neuronpedia](https://www.neuronpedia.org), as SAELens makes them.
+//! Features on [Neuronpedia](https://www.neuronpedia.org): their names and URLs, as SAELens makes them,
+//! and calls that ask for them.
 //!
 //! A [`FeatureRef`] names one feature of one published SAE. From it come the address of its
 //! [dashboard](FeatureRef::dashboard_url), the address that puts the dashboard
 //! [into a notebook](FeatureRef::embed_url), and [`quick_list_url`], a page of several features.
-//! Nothing here sends a request.
+//! A [`Client`] looks features up, searches explanations, steers and makes lists; nothing else sends a
+//! request.
 //!
 //! ```
 //! use sae_neuronpedia::{FeatureRef, TEMPORARY_LIST, quick_list_url};
@@ -17,12 +19,20 @@
 //! # Ok::<(), sae_neuronpedia::Error>(())
 //! ```
 
+mod call;
+mod client;
 mod error;
 mod feature;
 mod python;
 mod quick_list;
+pub mod transport;
 mod url;
 
+pub use call::CallError;
+pub use client::{
+    Activation, Client, Explanation, Feature, HOST, Hit, KEY_VARIABLE, Retries, SteerAnswer,
+    SteerRequest, Steered,
+};
 pub use error::Error;
 pub use feature::FeatureRef;
 pub use quick_list::{QUICK_LIST_MAX, TEMPORARY_LIST, quick_list_url, sae_lens_quick_list_url};

@@ -27,6 +27,13 @@ impl FeatureRef {
         format!("{SITE}/{}/{}/{}", segment(self.model_id()), segment(self.sae_id()), self.index())
     }
 
+    /// The path of this feature in Neuronpedia's API.
+    pub(crate) fn api_path(&self) -> String {
+        let segment = |id| utf8_percent_encode(id, SEGMENT);
+        let (model, sae) = (segment(self.model_id()), segment(self.sae_id()));
+        format!("/api/feature/{model}/{sae}/{}", self.index())
+    }
+
     /// The same page without its frame, as the SAELens tutorials show it in a notebook.
     #[must_use]
     pub fn embed_url(&self) -> String {

@@ -247,7 +247,8 @@ fn finish(
         Normalize::ExpectedAverageOnlyIn => Normalize::None,
         other => other,
     };
-    let metadata: [(&str, Value); 7] = [
+    let metadata: [(&str, Value); 8] = [
+        ("hook_head_index", config.head.into()),
         ("model_name", config.model_name.clone().into()),
         ("dataset_path", config.dataset_path.clone().into()),
         ("context_size", config.context_size.into()),

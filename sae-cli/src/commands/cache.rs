@@ -38,8 +38,7 @@ pub(crate) fn cache(args: &CacheArgs, as_json: bool) -> Result<()> {
     let mut dataset = tokens::rows(
         tokens::dataset(&args.dataset, args.column.as_deref())?,
         &tokenizer,
-        args.context_size,
-        !args.no_bos,
+        tokens::packing(&tokenizer, args.context_size, !args.no_bos),
     )?;
     if writer.rows() > 0 {
         eprintln!("going on after {} rows", writer.rows());

@@ -13,6 +13,7 @@ use crate::tokens;
 pub(crate) fn batches(stage: &Stage, args: &DataArgs, n: usize) -> Result<Vec<Vec<Vec<u32>>>> {
     let dataset = tokens::dataset(&args.dataset, args.column.as_deref())?;
     let tokenizer = Arc::clone(&stage.tokenizer);
-    let mut rows = tokens::rows(dataset, &tokenizer, args.context_size, true)?;
+    let packing = tokens::packing(&tokenizer, args.context_size, true);
+    let mut rows = tokens::rows(dataset, &tokenizer, packing)?;
     (0..n).map(|_| Ok(next_rows(&mut rows, args.batch_prompts.max(1))?)).collect()
 }

@@ -8,6 +8,7 @@ mod demo;
 mod eval;
 mod features;
 mod info;
+mod neuronpedia;
 mod run;
 mod stats;
 mod steer;
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Attribute(attribute) => attribute::attribute(attribute, args.json),
         Command::Steer(steer) => steer::steer(steer, args.json),
         Command::Ablate(ablate) => ablate::ablate(ablate, args.json),
+        Command::Neuronpedia(command) => neuronpedia::neuronpedia(command, args.json),
         Command::Train(train) => train::train(train, args.json),
         Command::Cache(cache) => cache::cache(cache, args.json),
     }

@@ -11,7 +11,8 @@ use sae_core::metric::JsonLines;
 use sae_core::source::ActivationSource;
 use sae_models::tokenizer::Tokenizer;
 use sae_models::{Decoder, Processing};
-use sae_store::{Cached, Harvest, Live, MixOptions, Order};
+use sae_store::{Cached, Harvest, Live, MixOptions, Order, PackOptions};
+use sae_train::config::Separator;
 use sae_train::{Checkpoint, Outcome, Step, Surroundings, TrainConfig, Trained, Trainer, fit};
 use serde_json::json;
 
@@ -97,9 +98,20 @@ fn with_source<T>(
     let tokenizer = Arc::new(Tokenizer::load(&folder, config.context_size)?);
     let dataset = args.dataset.as_deref().or(config.dataset_path.as_deref()).unwrap_or(DEMO);
     let dataset = tokens::dataset(dataset, args.column.as_deref())?;
-    let rows = tokens::rows(dataset, &tokenizer, config.context_size, config.prepend_bos)?;
+    let special = tokenizer.special();
+    let packing = PackOptions {
+        separator: match config.separator {
+            Separator::Bos => Some(special.bos_id),
+            Separator::Eos => Some(special.eos_id),
+            Separator::Token(id) => Some(id),
+            Separator::None => None,
+        },
+        disable_concat: config.disable_concat_sequences,
+        ..tokens::packing(&tokenizer, config.context_size, config.prepend_bos)
+    };
+    let rows = tokens::rows(dataset, &tokenizer, packing)?;
     let hook = config.hook.context("the configuration names no `hook_name`")?;
-    let mut harvest = Harvest::at(hook);
+    let mut harvest = Harvest { head: config.head, ..Harvest::at(hook) };
     if config.exclude_special_tokens {
         harvest.exclude = tokens::special(&tokenizer);
     }

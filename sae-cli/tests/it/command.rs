@@ -93,3 +93,13 @@ fn mistakes_are_answered_with_what_would_be_right() {
     fails(&["run", "--prompt", &"word ".repeat(400)], &["256"]);
     fails(&["frobnicate"], &["frobnicate"]);
 }
+
+#[test]
+fn addresses_on_neuronpedia_need_no_network() {
+    let urls = json(&["neuronpedia", "url", "gpt2-small/7-res-jb/123"]);
+    assert_eq!(urls["dashboard"], "https://neuronpedia.org/gpt2-small/7-res-jb/123");
+    let list =
+        json(&["neuronpedia", "quick-list", "gpt2-small/7-res-jb/1", "gpt2-small/7-res-jb/2"]);
+    assert!(list["url"].as_str().unwrap().contains("quick-list/?name=temporary_list"));
+    fails(&["neuronpedia", "url", "gpt2-small/123"], &["model/sae/index"]);
+}

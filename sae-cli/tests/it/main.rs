@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used)] // a failing test may stop
 mod command;
 mod work;
+mod workshop;

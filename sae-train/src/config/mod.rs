@@ -51,6 +51,19 @@ pub struct Init {
     pub b_dec: BiasInit,
 }
 
+/// What stands between two documents in one prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Separator {
+    /// The tokenizer's BOS.
+    Bos,
+    /// Its EOS.
+    Eos,
+    /// This token.
+    Token(u32),
+    /// Nothing.
+    None,
+}
+
 /// A training run, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
@@ -76,6 +89,12 @@ pub struct TrainConfig {
     pub model_name: Option<String>,
     /// Where activations are taken.
     pub hook: Option<HookName>,
+    /// One head of several.
+    pub head: Option<usize>,
+    /// One prompt per document at most.
+    pub disable_concat_sequences: bool,
+    /// What stands between two documents in one prompt.
+    pub separator: Separator,
     /// The dataset, as the configuration calls it.
     pub dataset_path: Option<String>,
     /// Tokens per prompt.
@@ -119,7 +138,7 @@ pub struct TrainConfig {
 }
 
 /// Fields of SAELens that have no meaning here: devices, compilers, hosted logging.
-const WITHOUT_MEANING: [&str; 45] = [
+const WITHOUT_MEANING: [&str; 35] = [
     "act_store_device",
     "autocast",
     "autocast_lm",
@@ -129,14 +148,9 @@ const WITHOUT_MEANING: [&str; 45] = [
     "dataset_trust_remote_code",
     "dead_feature_threshold",
     "device",
-    "dtype",
     "eval_batch_size_prompts",
     "eval_every_n_wandb_logs",
-    "finetuning_method",
-    "finetuning_tokens",
-    "from_pretrained_path",
     "hook_eval",
-    "hook_head_index",
     "hook_layer",
     "is_dataset_tokenized",
     "llm_compilation_mode",
@@ -147,7 +161,6 @@ const WITHOUT_MEANING: [&str; 45] = [
     "model_from_pretrained_kwargs",
     "model_kwargs",
     "n_eval_batches",
-    "noise_scale",
     "output_path",
     "prefetch_llm_batches",
     "resume",
@@ -155,16 +168,24 @@ const WITHOUT_MEANING: [&str; 45] = [
     "run_name",
     "sae_compilation_mode",
     "save_final_checkpoint",
-    "seqpos_slice",
     "streaming",
-    "use_cached_activations",
-    "cached_activations_path",
-    "use_chat_formatting",
     "verbose",
     "wandb_entity",
     "wandb_id",
     "wandb_project",
     "metadata",
+];
+
+/// Fields of SAELens that are not built, and the values at which they do nothing.
+const NOT_BUILT: [(&str, &[&str]); 8] = [
+    ("finetuning_method", &[]),
+    ("finetuning_tokens", &["0"]),
+    ("from_pretrained_path", &[]),
+    ("noise_scale", &["0", "0.0"]),
+    ("seqpos_slice", &["[null]"]),
+    ("use_cached_activations", &["false"]),
+    ("use_chat_formatting", &["false"]),
+    ("dtype", &["\"float32\"", "\"torch.float32\""]),
 ];
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -236,7 +257,10 @@ impl TrainConfig {
         if let Some(Err(e)) = &hook {
             run.problem("hook_name", e);
         }
-        logger(run);
+        not_built(run);
+        let head = run.count("hook_head_index").map(size);
+        let disable_concat_sequences = run.flag("disable_concat_sequences", false);
+        let separator = separator(run);
         let counts = Counts::read(run);
         let mixing_fraction = run.amount("activations_mixing_fraction", 0.5);
         if mixing_fraction > 1.0 {
@@ -262,6 +286,9 @@ impl TrainConfig {
             dense_batch_mse: own.dense_batch_mse,
             model_name: model_name.map(str::to_owned),
             hook: hook.and_then(std::result::Result::ok),
+            head,
+            disable_concat_sequences,
+            separator,
             dataset_path: dataset_path.map(str::to_owned),
             context_size: size(counts.context_size),
             prepend_bos,
@@ -392,7 +419,7 @@ impl Counts {
             n_batches_for_norm_estimate: run.count("n_batches_for_norm_estimate").unwrap_or(1000),
             seed: run.count("seed").unwrap_or(42),
             n_checkpoints: run.count("n_checkpoints").unwrap_or(0),
-            log_frequency: run.positive("wandb_log_frequency", 10),
+            log_frequency: log_frequency(run),
         }
     }
 }
@@ -481,9 +508,40 @@ fn init(fields: &mut Reader<'_>, era: Era) -> Init {
     }
 }
 
-/// The logger's fields have no meaning here but for how often it writes.
-fn logger(run: &mut Reader<'_>) {
-    run.get("logger");
+/// What is not built must not be asked for.
+fn not_built(run: &mut Reader<'_>) {
+    for (field, neutral) in NOT_BUILT {
+        if let Some(value) = run.get(field).filter(|v| !neutral.contains(&v.to_string().as_str())) {
+            run.problem(field, format_args!("is {value}, which is not built; leave it out"));
+        }
+    }
+}
+
+/// `sequence_separator_token`: `bos` (the default), `eos`, none, or an id.
+fn separator(run: &mut Reader<'_>) -> Separator {
+    let field = "sequence_separator_token";
+    match run.raw(field) {
+        None => Separator::Bos,
+        Some(Value::Null) => Separator::None,
+        Some(Value::String(name)) if name == "bos" => Separator::Bos,
+        Some(Value::String(name)) if name == "eos" => Separator::Eos,
+        Some(value) => {
+            if let Some(id) = value.as_u64().and_then(|id| u32::try_from(id).ok()) {
+                return Separator::Token(id);
+            }
+            run.problem(field, format_args!("is {value}, expected bos, eos, null or a token id"));
+            Separator::Bos
+        }
+    }
+}
+
+/// Steps between lines of metrics; version 6 has it apart, with the logger's other fields.
+fn log_frequency(run: &mut Reader<'_>) -> u64 {
+    let logger = run.get("logger").and_then(|l| l.get("wandb_log_frequency"));
+    match logger.and_then(Value::as_u64).filter(|n| *n > 0) {
+        Some(steps) => steps,
+        None => run.positive("wandb_log_frequency", 10),
+    }
 }
 
 fn size(n: u64) -> usize {

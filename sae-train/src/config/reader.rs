@@ -25,6 +25,12 @@ impl<'a> Reader<'a> {
         self.map.get(field).filter(|v| !v.is_null())
     }
 
+    /// The value of a field, null if it says so.
+    pub(crate) fn raw(&mut self, field: &'static str) -> Option<&'a Value> {
+        self.read.insert(field);
+        self.map.get(field)
+    }
+
     fn typed<T>(
         &mut self,
         field: &'static str,

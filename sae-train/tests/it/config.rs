@@ -1,7 +1,7 @@
 //! Configurations: accepted as SAELens has them, or refused with all that is wrong.
 
 use sae_core::sae::Normalize;
-use sae_train::config::{BiasInit, DictionarySize, RecipeConfig};
+use sae_train::config::{BiasInit, DictionarySize, RecipeConfig, Separator};
 use sae_train::{Error, TrainConfig};
 
 /// The workshop's run: a gated SAE on tiny-stories-1L-21M.
@@ -40,13 +40,16 @@ fn the_workshops_configuration_is_accepted() {
 fn a_configuration_of_version_6_is_accepted() {
     let text = r#"{"sae": {"architecture": "topk", "d_in": 768, "d_sae": 12288, "k": 32},
         "hook_name": "blocks.7.hook_resid_pre", "training_tokens": 4e6, "lr": 4e-4,
-        "logger": {"log_to_wandb": false}}"#;
+        "hook_head_index": 3, "sequence_separator_token": null, "seqpos_slice": [null],
+        "logger": {"log_to_wandb": false, "wandb_log_frequency": 7}}"#;
     let config = TrainConfig::parse("v6.json", text.as_bytes()).unwrap();
     let RecipeConfig::TopK { k, rescale_acts_by_decoder_norm, .. } = config.recipe else {
         panic!("{:?}", config.recipe)
     };
     assert_eq!((k, rescale_acts_by_decoder_norm), (32, true));
     assert_eq!(config.training_tokens, 4_000_000);
+    assert_eq!((config.head, config.separator), (Some(3), Separator::None));
+    assert_eq!(config.log_frequency, 7);
     assert!((config.betas.beta1 - 0.9).abs() < 1e-12);
 }
 
@@ -97,6 +100,12 @@ fn what_contradicts_itself_is_refused() {
         (
             r#"{"sae": {"d_sae": 8}, "training_tokens": 8192, "lr_warm_up_steps": 3}"#,
             "do not fit into 2 steps",
+        ),
+        (r#"{"d_in": 4, "noise_scale": 0.1}"#, "`noise_scale` is 0.1, which is not built"),
+        (r#"{"d_in": 4, "seqpos_slice": [5, null]}"#, "`seqpos_slice` is [5,null], which is not"),
+        (
+            r#"{"d_in": 4, "sequence_separator_token": "dot"}"#,
+            "expected bos, eos, null or a token id",
         ),
         (r#"{"activation_fn": "topk", "d_in": 4}"#, "`activation_fn_kwargs` needs `k`"),
     ] {

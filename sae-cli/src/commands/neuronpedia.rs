@@ -1,0 +1,88 @@
+//! `sae neuronpedia`: pages of features, and calls to the site.
+
+use anyhow::{Context, Result};
+use sae_neuronpedia::{Client, FeatureRef, SteerRequest, Steered, TEMPORARY_LIST, quick_list_url};
+use serde_json::json;
+
+use crate::args::{Neuronpedia, NeuronpediaSteerArgs};
+use crate::show;
+
+pub(crate) fn neuronpedia(command: &Neuronpedia, as_json: bool) -> Result<()> {
+    match command {
+        Neuronpedia::Url { feature } => {
+            let feature: FeatureRef = feature.parse()?;
+            let (page, embed) = (feature.dashboard_url(), feature.embed_url());
+            if as_json {
+                return show::json(&json!({ "dashboard": page, "embed": embed }));
+            }
+            Ok(show::line(format!("{page}\n{embed}"))?)
+        }
+        Neuronpedia::QuickList { features, name } => {
+            let features = features.iter().map(|f| Ok(f.parse()?)).collect::<Result<Vec<_>>>()?;
+            let url = quick_list_url(name.as_deref().unwrap_or(TEMPORARY_LIST), &features);
+            if as_json { show::json(&json!({ "url": url })) } else { Ok(show::line(url)?) }
+        }
+        Neuronpedia::Feature { feature } => {
+            let found = Client::from_env().feature(&feature.parse()?)?;
+            if as_json {
+                return show::json(&found);
+            }
+            let mut table = show::table(&["field", "value"]);
+            for e in &found.explanations {
+                table.add_row(["explanation", e.description.as_str()]);
+            }
+            let number = |v: Option<f64>| v.map_or_else(|| "unknown".to_owned(), |v| v.to_string());
+            table.add_row(["density".to_owned(), number(found.frac_nonzero)]);
+            table.add_row(["largest activation".to_owned(), number(found.max_act_approx)]);
+            let tokens = |list: &[String]| list.iter().map(|t| show::token(t)).collect::<Vec<_>>();
+            table.add_row(["promotes".to_owned(), tokens(&found.pos_str).join(" ")]);
+            table.add_row(["holds back".to_owned(), tokens(&found.neg_str).join(" ")]);
+            for a in found.activations.iter().take(3) {
+                table.add_row(["fires in".to_owned(), a.tokens.concat().replace('\n', " ")]);
+            }
+            Ok(show::line(table)?)
+        }
+        Neuronpedia::Search { query, model, sae } => {
+            let saes: Vec<&str> = sae.iter().map(String::as_str).collect();
+            let hits = Client::from_env().search_explanations(model, &saes, query)?;
+            if as_json {
+                return show::json(&hits);
+            }
+            let mut table = show::table(&["feature", "explanation", "similarity"]);
+            for h in hits {
+                let feature = format!("{}/{}/{}", h.model_id, h.layer, h.index);
+                let similarity =
+                    h.cosine_similarity.map_or_else(String::new, |c| format!("{c:.3}"));
+                table.add_row([feature, h.description, similarity]);
+            }
+            Ok(show::line(table)?)
+        }
+        Neuronpedia::Steer(args) => steer(args, as_json),
+    }
+}
+
+fn steer(args: &NeuronpediaSteerArgs, as_json: bool) -> Result<()> {
+    let features: Vec<FeatureRef> =
+        args.feature.iter().map(|f| Ok(f.parse()?)).collect::<Result<_>>()?;
+    let model_id = features.first().context("no feature to steer by")?.model_id().to_owned();
+    let strength = args.strength;
+    let found = Client::from_env().steer(&SteerRequest {
+        prompt: args.prompt.clone(),
+        model_id,
+        features: features.into_iter().map(|feature| Steered { feature, strength }).collect(),
+        temperature: args.temperature,
+        n_tokens: args.tokens,
+        freq_penalty: 1.0,
+        seed: args.seed,
+        strength_multiplier: args.multiplier,
+    })?;
+    if as_json {
+        return show::json(&found);
+    }
+    let text = |t: &Option<String>| t.clone().unwrap_or_else(|| "nothing".to_owned());
+    show::line(format!("plain:\n{}\n\nsteered:\n{}", text(&found.default), text(&found.steered)))?;
+    if let Some(url) = &found.share_url {
+        show::line(format!("\n{url}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! Calls, against a server on this machine.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::{any, proptest};
+use sae_neuronpedia::transport::{Answer, Http, NoAnswer, Request, Transport};
+use sae_neuronpedia::{CallError, Client, FeatureRef, Retries, SteerRequest, Steered};
+
+use crate::server::{Reply, Server};
+
+const KEY: &str = "sk-np-secret";
+
+fn client(server: &Server) -> Client {
+    let wait = Duration::from_millis(5);
+    let retries = Retries { max: 2, wait, longest: Duration::from_millis(20) };
+    Client::new(Http::new(&server.url)).with_retries(retries)
+}
+
+fn cat() -> FeatureRef {
+    "gpt2-small/10-res-jb/16899".parse().unwrap()
+}
+
+const FEATURE: &str = r#"{"modelId":"gpt2-small","layer":"10-res-jb","index":"16899",
+  "maxActApprox":61.47,"frac_nonzero":0.00042,"pos_str":[" cat"],"pos_values":[3.1],
+  "activations":[{"tokens":["My"," cat"],"values":[0,54.1],"maxValue":54.1}],
+  "explanations":[{"description":"references to cats","explanationModelName":"gpt-4o-mini"}],
+  "hookName":null,"new_field":{"x":1}}"#;
+
+#[test]
+fn a_feature_is_looked_up_without_a_key() {
+    let server = Server::new(vec![Reply::json(200, FEATURE)]);
+    let feature = client(&server).feature(&cat()).unwrap();
+    assert_eq!(feature.explanations[0].description, "references to cats");
+    assert_eq!((feature.pos_str[0].as_str(), feature.index.as_str()), (" cat", "16899"));
+    assert!(feature.neg_str.is_empty());
+    let seen = &server.seen()[0];
+    assert_eq!(seen.line, "GET /api/feature/gpt2-small/10-res-jb/16899 HTTP/1.1");
+    assert_eq!(seen.key, None);
+}
+
+#[test]
+fn steering_sends_the_workshops_payload() {
+    let answer =
+        r#"{"STEERED":" cats","DEFAULT":" dogs","id":"c","shareUrl":"https://x/c","limit":"9"}"#;
+    let server = Server::new(vec![Reply::json(200, answer)]);
+    let request = SteerRequest {
+        prompt: "I am".to_owned(),
+        model_id: "gpt2-small".to_owned(),
+        features: vec![Steered { feature: cat(), strength: 10.0 }],
+        temperature: 0.5,
+        n_tokens: 32,
+        freq_penalty: 1.0,
+        seed: 16,
+        strength_multiplier: 4.0,
+    };
+    let found = client(&server).with_key(KEY).steer(&request).unwrap();
+    assert_eq!(
+        (found.steered.as_deref(), found.default.as_deref()),
+        (Some(" cats"), Some(" dogs"))
+    );
+    let seen = &server.seen()[0];
+    assert_eq!((seen.line.as_str(), seen.key.as_deref()), ("POST /api/steer HTTP/1.1", Some(KEY)));
+    assert_eq!(
+        seen.body,
+        r#"{"prompt":"I am","modelId":"gpt2-small","features":[{"modelId":"gpt2-small","layer":"10-res-jb","index":16899,"strength":10.0}],"temperature":0.5,"n_tokens":32,"freq_penalty":1.0,"seed":16,"strength_multiplier":4.0}"#
+    );
+}
+
+#[test]
+fn explanations_are_searched_in_a_model_or_in_some_of_its_saes() {
+    let page = r#"{"results":[{"modelId":"gpt2-small","layer":"6-res-jb","index":"5","description":"cats",
+        "cosine_similarity":0.9}],"resultsCount":1,"hasMore":false}"#;
+    let server = Server::new(vec![Reply::json(200, page)]);
+    let hits = client(&server).search_explanations("gpt2-small", &[], "cat").unwrap();
+    assert_eq!((hits[0].index.as_str(), hits[0].cosine_similarity), ("5", Some(0.9)));
+    client(&server).search_explanations("gpt2-small", &["6-res-jb"], "cat").unwrap();
+    let seen = server.seen();
+    assert!(seen[0].line.contains("/api/explanation/search-model "));
+    assert_eq!(seen[0].body, r#"{"modelId":"gpt2-small","query":"cat"}"#);
+    assert!(seen[1].line.contains("/api/explanation/search "));
+    assert_eq!(seen[1].body, r#"{"modelId":"gpt2-small","layers":["6-res-jb"],"query":"cat"}"#);
+}
+
+#[test]
+fn a_list_needs_a_key_and_is_made_once() {
+    let server = Server::new(vec![Reply::json(500, r#"{"message":"Unknown Error"}"#)]);
+    let features = [(cat(), "cats")];
+    let error = client(&server).new_list("mine", "", &features).unwrap_err();
+    assert!(matches!(error, CallError::NoKey { .. }), "{error}");
+    assert!(server.seen().is_empty());
+    let error = client(&server).with_key(KEY).new_list("mine", "", &features).unwrap_err();
+    assert!(error.to_string().contains("status 500 (Unknown Error)"), "{error}");
+    assert_eq!(server.seen().len(), 1);
+    assert_eq!(
+        server.seen()[0].body,
+        r#"{"name":"mine","description":"","features":[{"modelId":"gpt2-small","layer":"10-res-jb","index":16899,"description":"cats"}]}"#
+    );
+}
+
+#[test]
+fn a_busy_server_is_asked_again() {
+    let busy =
+        Reply::Answer(429, "retry-after: 0\r\n", b"{\"error\":\"Rate limit exceeded\"}".to_vec());
+    let server = Server::new(vec![busy.clone(), Reply::json(503, "{}"), Reply::json(200, FEATURE)]);
+    client(&server).feature(&cat()).unwrap();
+    assert_eq!(server.seen().len(), 3);
+    let server = Server::new(vec![busy]);
+    let error = client(&server).feature(&cat()).unwrap_err();
+    assert!(matches!(error, CallError::RateLimited { .. }), "{error}");
+    assert!(error.to_string().contains("Rate limit exceeded"));
+    assert_eq!(server.seen().len(), 3);
+}
+
+#[test]
+fn every_bad_answer_says_what_it_was() {
+    let html = b"<!DOCTYPE html><html>Not here</html>".to_vec();
+    for (reply, says) in [
+        (Reply::json(404, r#"{"error":"The model is not available."}"#), "not found (The model is"),
+        (Reply::Answer(404, "", html.clone()), "not found (<!DOCTYPE"),
+        (Reply::json(401, r#"{"error":"This endpoint requires authorization."}"#), "not accepted"),
+        (Reply::Answer(200, "", html), "not JSON"),
+        (Reply::Answer(200, "", Vec::new()), "the answer is empty"),
+        (Reply::json(200, "[1,2]"), "not as expected"),
+        (Reply::json(200, r#"{"pos_str":[5]}"#), "expected a string"),
+        (Reply::json(200, r#"{"error":"upstream failed","response":{}}"#), "upstream failed"),
+        (Reply::json(400, r#"{"error":["a","b"]}"#), r#"status 400 (["a","b"])"#),
+        (Reply::CutOff, "cannot be reached"),
+    ] {
+        let server = Server::new(vec![reply]);
+        let error = client(&server).with_key(KEY).feature(&cat()).unwrap_err().to_string();
+        assert!(error.contains(says) && error.contains("/api/feature/"), "`{says}`: {error}");
+        assert!(!error.contains(KEY));
+    }
+}
+
+#[test]
+fn silence_ends() {
+    let server = Server::new(vec![Reply::Silence(Duration::from_secs(5))]);
+    let request = Request {
+        path: "/api/feature/a/b/1".to_owned(),
+        body: None,
+        timeout: Duration::from_millis(100),
+    };
+    let http = Http::new(&server.url);
+    assert_eq!(http.send(&request, None), Err(NoAnswer::TimedOut));
+}
+
+#[test]
+fn nobody_there_is_an_error_that_names_the_server() {
+    let client = Client::new(Http::new("http://127.0.0.1:9"))
+        .with_retries(Retries { max: 0, ..Retries::default() });
+    let error = client.feature(&cat()).unwrap_err().to_string();
+    assert!(error.contains("127.0.0.1:9") && error.contains("cannot be reached"), "{error}");
+}
+
+#[test]
+fn the_key_is_not_shown() {
+    let client = Client::new(Http::new("http://127.0.0.1:9")).with_key(KEY);
+    assert!(!format!("{client:?}").contains(KEY));
+}
+
+/// Answers everything with the same bytes.
+struct Always(u16, Vec<u8>);
+
+impl Transport for Always {
+    fn base_url(&self) -> &'static str {
+        "test"
+    }
+
+    fn send(&self, _: &Request, _: Option<&str>) -> Result<Answer, NoAnswer> {
+        Ok(Answer { status: self.0, retry_after: None, body: self.1.clone() })
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_answer_makes_it_panic(status in 200u16..600, body in vec(any::<u8>(), 0..200)) {
+        let retries = Retries { max: 0, ..Retries::default() };
+        let client = Client::new(Always(status, body)).with_retries(retries);
+        // Whatever comes of it, it comes back.
+        let _ = client.feature(&cat());
+        let _ = client.search_explanations("m", &[], "q");
+    }
+}
