@@ -1,5 +1,7 @@
 //! Tests of the crate, in one binary.
 
+mod exact;
+
 use candle_core::{Device, Tensor};
 use sae_analysis::{top_features, top_logits};
 use sae_core::hook::HookName;

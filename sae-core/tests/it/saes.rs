@@ -75,3 +75,27 @@ impl WeightSource for Given {
         Ok(found)
     }
 }
+
+#[test]
+fn a_few_latents_alone_do_what_they_do_among_all() -> sae_core::Result<()> {
+    let x = inputs(7, 6);
+    for spec in specs(6, 20) {
+        let sae = random(spec);
+        let features = [3usize, 19, 0];
+        let Some(few) = sae_core::arch::select(sae.as_ref(), &features)? else {
+            assert!(matches!(sae.spec().architecture, sae_core::sae::Architecture::TopK { .. }));
+            continue;
+        };
+        let all = sae.encode(&x)?.0.to_vec2::<f32>()?;
+        let some = few.encode(&x)?.0.to_vec2::<f32>()?;
+        for (all, some) in all.iter().zip(&some) {
+            for (i, feature) in features.iter().enumerate() {
+                let (got, want) = (some[i], all[*feature]);
+                assert!((got - want).abs() < 1e-5, "{got}, expected {want}");
+            }
+        }
+        let beyond = sae_core::arch::select(sae.as_ref(), &[20]).err();
+        assert!(matches!(beyond, Some(sae_core::Error::FeatureOutOfRange { feature: 20, .. })));
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! The part of a configuration that describes the SAE itself.
+
+use sae_core::sae::Normalize;
+use serde_json::{Map, Value};
+
+use super::reader::Reader;
+use super::recipes::{self, Era, RecipeConfig};
+use super::{BiasInit, DictionarySize, Init, size};
+use crate::schedule::Coefficient;
+
+/// The SAE that the fields of one object describe.
+pub struct SaeConfig {
+    /// Losses.
+    pub recipe: RecipeConfig,
+    /// Whether the encoder sees `x - b_dec`.
+    pub apply_b_dec_to_input: bool,
+    /// What is done to activations first.
+    pub normalize: Normalize,
+}
+
+/// The SAE alone, from an object that may hold anything else besides.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn read_sae(map: &Map<String, Value>, era: Era) -> Result<SaeConfig, Vec<String>> {
+    let mut fields = Reader::new(map, "");
+    let sae = sae_fields(&mut fields, era);
+    match sae.recipe {
+        Some(recipe) if fields.problems.is_empty() => Ok(SaeConfig {
+            recipe,
+            apply_b_dec_to_input: sae.apply_b_dec_to_input,
+            normalize: sae.normalize,
+        }),
+        _ => Err(fields.problems),
+    }
+}
+
+/// What a configuration says of the SAE itself.
+pub(super) struct SaeFields {
+    pub(super) recipe: Option<RecipeConfig>,
+    pub(super) d_in: Option<usize>,
+    pub(super) size: Option<DictionarySize>,
+    pub(super) apply_b_dec_to_input: bool,
+    pub(super) normalize: Normalize,
+    pub(super) init: Init,
+    pub(super) normalize_sae_decoder: bool,
+    pub(super) dense_batch_mse: bool,
+    pub(super) coefficient: Coefficient,
+}
+
+pub(super) fn sae_fields(fields: &mut Reader<'_>, era: Era) -> SaeFields {
+    let architecture = fields.text("architecture").unwrap_or("standard");
+    let recipe = RecipeConfig::read(fields, architecture, era);
+    let size = match (fields.count("d_sae"), fields.count("expansion_factor")) {
+        (Some(_), Some(_)) => {
+            fields.problem("d_sae", "and `expansion_factor` are both given, expected one");
+            None
+        }
+        (Some(0), _) | (_, Some(0)) => {
+            fields.problem("d_sae", "must be above 0");
+            None
+        }
+        (Some(d_sae), None) => Some(DictionarySize::Latents(size(d_sae))),
+        (None, Some(factor)) => Some(DictionarySize::Expansion(size(factor))),
+        (None, None) if era == Era::V6 => {
+            fields.problem("d_sae", "is missing");
+            None
+        }
+        (None, None) => Some(DictionarySize::Expansion(4)),
+    };
+    let default = if era == Era::V6 { 1.0 } else { 1e-3 };
+    let normalize = recipes::normalize(fields);
+    if normalize != Normalize::None
+        && normalize != Normalize::ExpectedAverageOnlyIn
+        && matches!(recipe, Some(RecipeConfig::TopK { .. }))
+    {
+        let mode = normalize.as_str();
+        fields.problem("normalize_activations", format_args!("`{mode}` has no auxiliary loss"));
+    }
+    SaeFields {
+        recipe,
+        d_in: fields.count("d_in").map(self::size),
+        size,
+        apply_b_dec_to_input: fields.flag("apply_b_dec_to_input", true),
+        normalize,
+        init: init(fields, era),
+        normalize_sae_decoder: era != Era::V6 && fields.flag("normalize_sae_decoder", true),
+        dense_batch_mse: era != Era::V6
+            && fields.choice("mse_loss_normalization", &[("dense_batch", true)], false),
+        coefficient: Coefficient {
+            final_value: fields.amount("l1_coefficient", default),
+            warm_up_steps: fields.count("l1_warm_up_steps").unwrap_or(0),
+        },
+    }
+}
+
+fn init(fields: &mut Reader<'_>, era: Era) -> Init {
+    if era == Era::V6 {
+        let decoder_norm = match fields.get("decoder_init_norm") {
+            None => Some(0.1),
+            Some(_) => fields.number("decoder_init_norm"),
+        };
+        return Init { decoder_norm, encoder_as_decoder_transpose: true, b_dec: BiasInit::Zeros };
+    }
+    if fields.flag("decoder_orthogonal_init", false) {
+        fields.problem("decoder_orthogonal_init", "is not built; leave it out");
+    }
+    let choices = [
+        ("zeros", BiasInit::Zeros),
+        ("mean", BiasInit::Mean),
+        ("geometric_median", BiasInit::GeometricMedian),
+    ];
+    let heuristic = fields.flag("decoder_heuristic_init", false);
+    let norm = fields.number("decoder_heuristic_init_norm").unwrap_or(0.1);
+    Init {
+        decoder_norm: heuristic.then_some(norm),
+        encoder_as_decoder_transpose: fields.flag("init_encoder_as_decoder_transpose", false),
+        b_dec: fields.choice("b_dec_init_method", &choices, BiasInit::GeometricMedian),
+    }
+}
