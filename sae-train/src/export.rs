@@ -34,7 +34,14 @@ impl WeightSource for Weights<'_> {
     }
 
     fn take_if_there(&mut self, name: &str, shape: &[usize]) -> sae_core::Result<Option<Tensor>> {
-        self.0.tensors().find(|(n, _)| *n == name).map(|(_, v)| tensor(name, v, shape)).transpose()
+        let found = self.0.tensors().find(|(n, _)| *n == name);
+        if let (None, "threshold") = (found, name)
+            && let Some((_, log)) = self.0.tensors().find(|(n, _)| *n == "log_threshold")
+        {
+            let threshold: Vec<f32> = log.iter().map(|t| t.exp()).collect();
+            return tensor(name, &threshold, shape).map(Some);
+        }
+        found.map(|(_, v)| tensor(name, v, shape)).transpose()
     }
 }
 

@@ -163,7 +163,10 @@ fn begin(
             Some(scaled(sample, scaling_factor))
         }
     };
-    let params = init(params, config.init, config.seed, sample.as_deref());
+    let mut params = init(params, config.init, config.seed, sample.as_deref());
+    for (name, values) in &mut params.per_latent {
+        values.fill(recipe.initial(name));
+    }
     Ok(Trainer::new(recipe, config.settings(scaling_factor)?, params))
 }
 

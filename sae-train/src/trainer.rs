@@ -141,6 +141,7 @@ impl Trainer {
     /// [`Trainer::gradients`], nothing else changes.
     pub fn pass(&mut self, batch: &[f32], dead: Option<&[bool]>, coefficient: f64) -> Pass {
         self.grads.clear();
+        self.recipe.prepare(&mut self.state.params);
         let params = &self.state.params;
         let apply_b_dec = self.recipe.apply_b_dec_to_input();
         let rows = Rows::new(batch, params, self.settings.normalize, apply_b_dec);

@@ -4,7 +4,7 @@ use sae_core::sae::{Architecture, Normalize};
 use serde_json::Value;
 
 use super::reader::Reader;
-use crate::recipe::{Gated, Recipe, Standard, TopK};
+use crate::recipe::{Gated, JumpRelu, Recipe, Sparsity, Standard, TopK};
 
 /// Whose rules a configuration follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,21 @@ pub enum RecipeConfig {
     },
     /// Separate gate and magnitude paths.
     Gated,
+    /// Latents above a threshold of their own.
+    JumpRelu {
+        /// What is penalised.
+        sparsity: Sparsity,
+        /// Width of the kernel around the threshold.
+        bandwidth: f64,
+        /// Whether the kernel also passes gradients to pre-activations.
+        ste_to_input: bool,
+        /// Weight of the loss of dead latents.
+        pre_act_loss_coefficient: Option<f64>,
+        /// The trained tensor is the logarithm of the threshold.
+        log_threshold: bool,
+        /// Where thresholds begin.
+        init_threshold: f64,
+    },
     /// The `k` largest pre-activations.
     TopK {
         /// Latents kept per row.
@@ -49,7 +64,7 @@ const LEGACY: [&str; 3] = ["lp_norm", "scale_sparsity_penalty_by_decoder_norm", 
 
 impl RecipeConfig {
     /// SAELens' default, and the only recipes that are built.
-    const NAMES: [&'static str; 3] = ["standard", "gated", "topk"];
+    const NAMES: [&'static str; 4] = ["standard", "gated", "topk", "jumprelu"];
 
     /// The recipe.
     pub fn build(&self, apply_b_dec_to_input: bool) -> Box<dyn Recipe> {
@@ -61,6 +76,22 @@ impl RecipeConfig {
                 apply_b_dec_to_input,
             }),
             Self::Gated => Box::new(Gated { apply_b_dec_to_input }),
+            Self::JumpRelu {
+                sparsity,
+                bandwidth,
+                ste_to_input,
+                pre_act_loss_coefficient,
+                log_threshold,
+                init_threshold,
+            } => Box::new(JumpRelu {
+                sparsity,
+                bandwidth: narrow(bandwidth),
+                ste_to_input,
+                pre_act_loss_coefficient,
+                log_threshold,
+                init_threshold: narrow(init_threshold),
+                apply_b_dec_to_input,
+            }),
             Self::TopK { k, rescale_acts_by_decoder_norm, aux_loss_coefficient, aux_with_bias } => {
                 Box::new(TopK {
                     k,
@@ -78,6 +109,7 @@ impl RecipeConfig {
         match *self {
             Self::Standard { .. } => Architecture::Standard { tanh: false },
             Self::Gated => Architecture::Gated,
+            Self::JumpRelu { .. } => Architecture::JumpRelu,
             Self::TopK { k, rescale_acts_by_decoder_norm, .. } => {
                 Architecture::TopK { k, rescale_acts_by_decoder_norm }
             }
@@ -113,6 +145,7 @@ impl RecipeConfig {
                 let ghost_grads = era != Era::V6 && fields.flag("use_ghost_grads", false);
                 Some(Self::Standard { lp_norm, scale_by_decoder_norm, ghost_grads })
             }
+            "jumprelu" => Some(Self::read_jumprelu(fields, era)),
             "gated" => {
                 for field in LEGACY {
                     fields.get(field); // part of every configuration of the time
@@ -124,6 +157,46 @@ impl RecipeConfig {
                 fields.problem("architecture", format_args!("is `{other}`, expected {names}"));
                 None
             }
+        }
+    }
+
+    fn read_jumprelu(fields: &mut Reader<'_>, era: Era) -> Self {
+        let current = era == Era::V6;
+        if !current {
+            for field in LEGACY {
+                fields.get(field); // part of every configuration of the time
+            }
+        }
+        let default = if current { (0.05, 0.01) } else { (0.001, 0.001) };
+        let bandwidth = fields.amount("jumprelu_bandwidth", default.0);
+        if bandwidth <= 0.0 {
+            fields.problem("jumprelu_bandwidth", "must be above 0");
+        }
+        let mode = if current { fields.text("jumprelu_sparsity_loss_mode") } else { None };
+        let target_l0 = if current { fields.number("target_l0") } else { None };
+        let scale = if current { fields.amount("jumprelu_tanh_scale", 4.0) } else { 4.0 };
+        let sparsity = match (mode.unwrap_or("step"), target_l0) {
+            ("step", _) => Sparsity::Step,
+            ("tanh", _) => Sparsity::Tanh { scale },
+            ("quadratic", Some(target_l0)) if target_l0 > 0.0 => Sparsity::Quadratic { target_l0 },
+            ("quadratic", _) => {
+                fields.problem("target_l0", "must be above 0 in mode `quadratic`");
+                Sparsity::Step
+            }
+            (other, _) => {
+                let want = "expected step, tanh or quadratic";
+                let field = "jumprelu_sparsity_loss_mode";
+                fields.problem(field, format_args!("is `{other}`, {want}"));
+                Sparsity::Step
+            }
+        };
+        Self::JumpRelu {
+            sparsity,
+            bandwidth,
+            ste_to_input: current && fields.flag("jumprelu_ste_to_input", false),
+            pre_act_loss_coefficient: fields.number("pre_act_loss_coefficient"),
+            log_threshold: !current,
+            init_threshold: fields.amount("jumprelu_init_threshold", default.1),
         }
     }
 
@@ -175,4 +248,9 @@ pub(crate) fn normalize(fields: &mut Reader<'_>) -> Normalize {
         Some(Value::Bool(false)) => Normalize::None,
         _ => fields.choice("normalize_activations", &choices, Normalize::None),
     }
+}
+
+#[allow(clippy::cast_possible_truncation)] // rounding is meant
+fn narrow(x: f64) -> f32 {
+    x as f32
 }

@@ -69,6 +69,16 @@ pub(super) fn sae_fields(fields: &mut Reader<'_>, era: Era) -> SaeFields {
         (None, None) => Some(DictionarySize::Expansion(4)),
     };
     let default = if era == Era::V6 { 1.0 } else { 1e-3 };
+    // Version 5 calls the coefficient of every architecture l1.
+    let counts = matches!(recipe, Some(RecipeConfig::JumpRelu { .. })) && era == Era::V6;
+    let (value, steps) = match counts {
+        true => ("l0_coefficient", "l0_warm_up_steps"),
+        false => ("l1_coefficient", "l1_warm_up_steps"),
+    };
+    let coefficient = Coefficient {
+        final_value: fields.amount(value, default),
+        warm_up_steps: fields.count(steps).unwrap_or(0),
+    };
     let normalize = recipes::normalize(fields);
     if normalize != Normalize::None
         && normalize != Normalize::ExpectedAverageOnlyIn
@@ -87,10 +97,7 @@ pub(super) fn sae_fields(fields: &mut Reader<'_>, era: Era) -> SaeFields {
         normalize_sae_decoder: era != Era::V6 && fields.flag("normalize_sae_decoder", true),
         dense_batch_mse: era != Era::V6
             && fields.choice("mse_loss_normalization", &[("dense_batch", true)], false),
-        coefficient: Coefficient {
-            final_value: fields.amount("l1_coefficient", default),
-            warm_up_steps: fields.count("l1_warm_up_steps").unwrap_or(0),
-        },
+        coefficient,
     }
 }
 

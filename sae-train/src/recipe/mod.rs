@@ -7,6 +7,8 @@ mod aux_k;
 mod backward;
 mod gated;
 mod ghost;
+mod jumprelu;
+mod pre_act;
 mod sparsity;
 mod standard;
 mod topk;
@@ -14,6 +16,7 @@ mod topk;
 use sae_core::sae::Codes;
 
 pub use gated::Gated;
+pub use jumprelu::{JumpRelu, Sparsity};
 pub use standard::Standard;
 pub use topk::TopK;
 
@@ -61,6 +64,14 @@ pub trait Recipe: Send + Sync {
 
     /// Whether the encoder sees `x - b_dec`.
     fn apply_b_dec_to_input(&self) -> bool;
+
+    /// Where a tensor of one number per latent begins.
+    fn initial(&self, _name: &str) -> f32 {
+        0.0
+    }
+
+    /// Bring weights back to where they may be, before every pass.
+    fn prepare(&self, _params: &mut Params) {}
 
     /// Run a batch and add the gradients of all losses to `grads`.
     fn pass(

@@ -10,7 +10,7 @@ pub(super) struct Penalty {
     /// With respect to each entry of the codes.
     pub(super) grad: Vec<f32>,
     /// With respect to the norm of each decoder row, `[d_sae]`; empty without norms.
-    grad_norms: Vec<f64>,
+    pub(super) grad_norms: Vec<f64>,
 }
 
 /// The penalty on `codes`; `norms` `[d_sae]`, all one if there are none. Entries that are zero have no

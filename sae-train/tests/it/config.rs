@@ -94,6 +94,10 @@ fn what_contradicts_itself_is_refused() {
         (r#"{"sae": {"architecture": "topk", "d_sae": 8, "k": 0}}"#, "`sae.k` is 0"),
         (r#"{"sae": {"architecture": "topk"}}"#, "`sae.d_sae` is missing"),
         (
+            r#"{"sae": {"architecture": "jumprelu", "d_sae": 8, "jumprelu_sparsity_loss_mode": "quadratic"}}"#,
+            "`sae.target_l0` must be above 0",
+        ),
+        (
             r#"{"sae": {"architecture": "topk", "d_sae": 8, "normalize_activations": "layer_norm"}}"#,
             "no auxiliary loss",
         ),

@@ -66,7 +66,7 @@ fn settings(case: &Case, recipe: &RecipeConfig, normalize: Normalize) -> Result<
     let cfg = &case.params["cfg"];
     // Version 5 schedules an L1 coefficient for every architecture.
     let legacy = case.params["era"] != "6.54";
-    let name = recipe.build(true).coefficient().or(legacy.then_some("l1"));
+    let name = if legacy { Some("l1") } else { recipe.build(true).coefficient() };
     let coefficient = match name {
         Some(name) => Coefficient {
             final_value: cfg[format!("{name}_coefficient")].as_f64().unwrap_or(1.0),
@@ -157,8 +157,14 @@ fn train(case: &Case, out: &mut Outputs) -> Result<()> {
     for name in ["l1", "l0"] {
         out.put(format!("train.coefficient.{name}"), series(&|s| s.coefficient)?);
     }
-    let names =
-        ["mse_loss", "l1_loss", "l0_loss", "ghost_grad_loss", "auxiliary_reconstruction_loss"];
+    let names = [
+        "mse_loss",
+        "l1_loss",
+        "l0_loss",
+        "ghost_grad_loss",
+        "auxiliary_reconstruction_loss",
+        "pre_act_loss",
+    ];
     for name in names {
         let of = |s: &Step| s.losses.iter().find(|(n, _)| *n == name).map_or(0.0, |(_, l)| *l);
         out.put(format!("train.losses.{name}"), series(&of)?);
