@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Steer(SteerArgs),
     /// What an answer loses when features are set to zero, with and without the error term.
     Ablate(AblateArgs),
+    /// The shape that a few features span: principal components of what they write.
+    Pca(PcaArgs),
     /// Pages of features on Neuronpedia, and calls to it.
     ///
     /// Calls that need a key take it from NEURONPEDIA_API_KEY.
@@ -379,4 +381,21 @@ pub(crate) struct NeuronpediaSteerArgs {
     /// Seed of the sampling.
     #[arg(long, default_value_t = 16)]
     pub(crate) seed: i64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PcaArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// The features; without any, the five strongest on the last word of the demo's prompt.
+    #[arg(long)]
+    pub(crate) feature: Vec<usize>,
+    /// Batches to read.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) batches: usize,
+    /// Write a figure here, with the tokens under the pointer.
+    #[arg(long)]
+    pub(crate) html: Option<PathBuf>,
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::FeatureRef;
 use crate::call::CallError;
-use crate::transport::{Answer, Http, Request, Transport};
+use crate::transport::{Answer, Http, NoAnswer, Request, Transport};
 
 /// Where calls go unless told otherwise. (The bare domain leads on to it, and a redirected POST would lose
 /// its body.)
@@ -294,7 +294,7 @@ impl Client {
             .collect();
         let body = json!({ "name": name, "description": description, "features": features });
         let answer = self.once(path, Some(body.to_string()), SLOW)?;
-        read(path, &answer)
+        self.read(path, &answer)
     }
 
     /// Call, again if the server is busy, and read the answer.
@@ -308,17 +308,18 @@ impl Client {
         let mut left = self.retries.max;
         loop {
             let tried = self.once(path, body.map(Value::to_string), timeout);
+            // A call that took too long would take as long again.
             let again = match &tried {
                 Ok(answer) => matches!(answer.status, 429 | 502..=504),
-                Err(CallError::NoAnswer { .. }) => true,
+                Err(CallError::NoAnswer { why: NoAnswer::Unreachable(_), .. }) => true,
                 Err(_) => false,
             };
-            if !again || left == 0 {
-                return read(path, &tried?);
+            let asked = tried.as_ref().ok().and_then(|a| a.retry_after).map(Duration::from_secs);
+            if !again || left == 0 || asked.is_some_and(|asked| asked > self.retries.longest) {
+                return self.read(path, &tried?);
             }
             left -= 1;
-            let asked = tried.ok().and_then(|a| a.retry_after).map(Duration::from_secs);
-            std::thread::sleep(asked.unwrap_or(wait).min(self.retries.longest));
+            std::thread::sleep(asked.unwrap_or(wait));
             wait *= 2;
         }
     }
@@ -338,52 +339,81 @@ impl Client {
     }
 }
 
-/// The answer as `T`, or the error it stands for.
-fn read<T: DeserializeOwned>(path: &str, answer: &Answer) -> Result<T, CallError> {
-    let endpoint = path.to_owned();
-    let text = String::from_utf8_lossy(&answer.body);
-    let json: Result<Value, _> = serde_json::from_str(&text);
-    let message = || said(json.as_ref().ok(), &text);
-    match answer.status {
-        200..=299 => {}
-        401 | 403 => return Err(CallError::Unauthorized { endpoint, message: message() }),
-        404 => return Err(CallError::NotFound { endpoint, message: message() }),
-        429 => return Err(CallError::RateLimited { endpoint, message: message() }),
-        status => return Err(CallError::Status { endpoint, status, message: message() }),
-    }
-    let value = match &json {
-        Ok(value) => value,
-        Err(_) if text.trim().is_empty() => {
-            let problem = "the answer is empty".to_owned();
-            return Err(CallError::BadAnswer { endpoint, problem });
+impl Client {
+    /// The answer as `T`, or the error it stands for.
+    fn read<T: DeserializeOwned>(&self, path: &str, answer: &Answer) -> Result<T, CallError> {
+        let endpoint = path.to_owned();
+        let text = String::from_utf8_lossy(&answer.body);
+        let json: Result<Value, _> = serde_json::from_str(&text);
+        let message = || self.without_key(&said(json.as_ref().ok(), &text));
+        match answer.status {
+            200..=299 => {}
+            401 if self.key.is_none() => return Err(CallError::NoKey { endpoint }),
+            401 => return Err(CallError::Unauthorized { endpoint, message: message() }),
+            404 => return Err(CallError::NotFound { endpoint, message: message() }),
+            429 => return Err(CallError::RateLimited { endpoint, message: message() }),
+            status => return Err(CallError::Status { endpoint, status, message: message() }),
         }
-        Err(e) => {
-            let problem = format!("the answer is not JSON ({e}): {}", shown(&text));
-            return Err(CallError::BadAnswer { endpoint, problem });
+        let value = match &json {
+            Ok(value) => value,
+            Err(_) if text.trim().is_empty() => {
+                let problem = "the answer is empty".to_owned();
+                return Err(CallError::BadAnswer { endpoint, problem });
+            }
+            Err(e) => {
+                let shown = self.without_key(&shown(&text));
+                let problem = format!("the answer is not JSON ({e}): {shown}");
+                return Err(CallError::BadAnswer { endpoint, problem });
+            }
+        };
+        // Some routes answer 200 with an error, and nothing else.
+        if let (Some(error), None) = (value.get("error"), value.get("data")) {
+            let message = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
+            let message = self.without_key(&shown(&message));
+            return Err(CallError::Status { endpoint, status: answer.status, message });
         }
-    };
-    // Some routes answer 200 with an error, and nothing else.
-    if let (Some(error), None) = (value.get("error"), value.get("data")) {
-        let message = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
-        return Err(CallError::Status { endpoint, status: answer.status, message });
+        T::deserialize(without_nulls(value.clone())).map_err(|e| CallError::BadAnswer {
+            endpoint,
+            problem: format!("the answer is not as expected: {e}"),
+        })
     }
-    T::deserialize(value).map_err(|e| CallError::BadAnswer {
-        endpoint,
-        problem: format!("the answer is not as expected: {e}"),
-    })
+
+    /// A server may send back what it was sent; messages must not show the key.
+    fn without_key(&self, text: &str) -> String {
+        match self.key.as_deref().filter(|key| !key.is_empty()) {
+            Some(key) => text.replace(key, "(the key)"),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// Fields that are null count as absent.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .into_iter()
+            .filter(|(_, v)| !v.is_null())
+            .map(|(k, v)| (k, without_nulls(v)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        Value::Array(list) => list.into_iter().map(without_nulls).collect::<Vec<_>>().into(),
+        other => other,
+    }
 }
 
 /// What the server says is wrong: `error`, `message`, or the beginning of the page.
 fn said(json: Option<&Value>, text: &str) -> String {
     let field = |name: &str| json.and_then(|j| j.get(name)).filter(|v| !v.is_null());
     match field("error").or_else(|| field("message")) {
-        Some(Value::String(message)) => message.clone(),
+        Some(Value::String(message)) => shown(message),
         Some(other) => shown(&other.to_string()),
         None => shown(text),
     }
 }
 
 fn shown(text: &str) -> String {
-    let short: String = text.trim().chars().take(SHOWN).collect();
+    // (Control characters could tell a terminal things.)
+    let plain = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    let short: String = plain.take(SHOWN).collect();
     if short.is_empty() { "no message".to_owned() } else { short }
 }

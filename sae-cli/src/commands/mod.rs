@@ -9,6 +9,7 @@ mod eval;
 mod features;
 mod info;
 mod neuronpedia;
+mod pca;
 mod run;
 mod stats;
 mod steer;
@@ -41,6 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Attribute(attribute) => attribute::attribute(attribute, args.json),
         Command::Steer(steer) => steer::steer(steer, args.json),
         Command::Ablate(ablate) => ablate::ablate(ablate, args.json),
+        Command::Pca(pca) => pca::pca(pca, args.json),
         Command::Neuronpedia(command) => neuronpedia::neuronpedia(command, args.json),
         Command::Train(train) => train::train(train, args.json),
         Command::Cache(cache) => cache::cache(cache, args.json),

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use proptest::collection::vec;
-use proptest::prelude::{any, proptest};
-use sae_neuronpedia::transport::{Answer, Http, NoAnswer, Request, Transport};
+use sae_neuronpedia::transport::{Http, NoAnswer, Request, Transport};
 use sae_neuronpedia::{CallError, Client, FeatureRef, Retries, SteerRequest, Steered};
 
 use crate::server::{Reply, Server};
@@ -125,6 +123,9 @@ fn every_bad_answer_says_what_it_was() {
         (Reply::json(200, r#"{"pos_str":[5]}"#), "expected a string"),
         (Reply::json(200, r#"{"error":"upstream failed","response":{}}"#), "upstream failed"),
         (Reply::json(400, r#"{"error":["a","b"]}"#), r#"status 400 (["a","b"])"#),
+        (Reply::json(403, r#"{"message":"not yours"}"#), "status 403 (not yours)"),
+        (Reply::json(500, r#"{"error":"bad key sk-np-secret"}"#), "bad key (the key)"),
+        (Reply::Answer(200, "", b"echo sk-np-secret".to_vec()), "echo (the key)"),
         (Reply::CutOff, "cannot be reached"),
     ] {
         let server = Server::new(vec![reply]);
@@ -132,6 +133,28 @@ fn every_bad_answer_says_what_it_was() {
         assert!(error.contains(says) && error.contains("/api/feature/"), "`{says}`: {error}");
         assert!(!error.contains(KEY));
     }
+}
+
+#[test]
+fn what_is_null_or_absent_is_empty() {
+    let body = r#"{"index":"1","pos_str":null,"explanations":[{"description":null}]}"#;
+    let feature = client(&Server::new(vec![Reply::json(200, body)])).feature(&cat()).unwrap();
+    assert!(feature.pos_str.is_empty() && feature.explanations[0].description.is_empty());
+}
+
+#[test]
+fn without_a_key_a_refusal_says_what_is_missing() {
+    let server = Server::new(vec![Reply::json(401, r#"{"error":"requires authorization"}"#)]);
+    let error = client(&server).feature(&cat()).unwrap_err();
+    assert!(matches!(error, CallError::NoKey { .. }), "{error}");
+}
+
+#[test]
+fn a_wait_that_is_too_long_is_not_waited() {
+    let busy = Reply::Answer(429, "retry-after: 3600\r\n", b"{}".to_vec());
+    let server = Server::new(vec![busy]);
+    assert!(matches!(client(&server).feature(&cat()), Err(CallError::RateLimited { .. })));
+    assert_eq!(server.seen().len(), 1);
 }
 
 #[test]
@@ -160,26 +183,34 @@ fn the_key_is_not_shown() {
     assert!(!format!("{client:?}").contains(KEY));
 }
 
-/// Answers everything with the same bytes.
-struct Always(u16, Vec<u8>);
+mod prop {
+    use proptest::collection::vec;
+    use proptest::prelude::{any, proptest};
+    use sae_neuronpedia::transport::Answer;
 
-impl Transport for Always {
-    fn base_url(&self) -> &'static str {
-        "test"
+    use super::*;
+
+    /// Answers everything with the same bytes.
+    struct Always(u16, Vec<u8>);
+
+    impl Transport for Always {
+        fn base_url(&self) -> &'static str {
+            "test"
+        }
+
+        fn send(&self, _: &Request, _: Option<&str>) -> Result<Answer, NoAnswer> {
+            Ok(Answer { status: self.0, retry_after: None, body: self.1.clone() })
+        }
     }
 
-    fn send(&self, _: &Request, _: Option<&str>) -> Result<Answer, NoAnswer> {
-        Ok(Answer { status: self.0, retry_after: None, body: self.1.clone() })
-    }
-}
-
-proptest! {
-    #[test]
-    fn no_answer_makes_it_panic(status in 200u16..600, body in vec(any::<u8>(), 0..200)) {
-        let retries = Retries { max: 0, ..Retries::default() };
-        let client = Client::new(Always(status, body)).with_retries(retries);
-        // Whatever comes of it, it comes back.
-        let _ = client.feature(&cat());
-        let _ = client.search_explanations("m", &[], "q");
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(status in 200u16..600, body in vec(any::<u8>(), 0..200)) {
+            let retries = Retries { max: 0, ..Retries::default() };
+            let client = Client::new(Always(status, body)).with_retries(retries);
+            // Whatever comes of it, it comes back.
+            let _ = client.feature(&cat());
+            let _ = client.search_explanations("m", &[], "q");
+        }
     }
 }

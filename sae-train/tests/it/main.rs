@@ -4,4 +4,4 @@
 
 mod config;
 mod fit;
-mod gradients;
+mod prop;

@@ -1,7 +1,7 @@
-//! Closed-form gradients against candle's autograd on the same losses, written out densely.
+//! Properties: closed-form gradients against candle's autograd on the same losses, written out densely.
 
 use candle_core::{DType, Device, Tensor, Var};
-use proptest::prelude::{ProptestConfig, any, proptest};
+use proptest::prelude::{any, proptest};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sae_core::sae::Normalize;
@@ -161,8 +161,6 @@ fn check(recipe: &dyn Recipe, oracle: Oracle, seed: u64, n_dead: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
     #[test]
     fn standard_gradients_are_those_of_the_written_out_loss(seed in any::<u64>()) {
         let recipe = Standard {

@@ -1,0 +1,78 @@
+//! `sae pca`: the shape that a few features span, token by token.
+
+use anyhow::{Context, Result};
+use sae_analysis::figure::Page;
+use sae_analysis::pca::{Pca, pca as components};
+use sae_core::io::write_atomic;
+use sae_core::model::{Batch, HookedModelExt};
+use serde::Serialize;
+
+use super::{Stage, data, features};
+use crate::args::PcaArgs;
+use crate::show;
+
+/// Components that are found; the figure shows the first two.
+const COMPONENTS: usize = 3;
+
+/// Principal components, and the tokens at their coordinates.
+#[derive(Serialize)]
+struct Found {
+    features: Vec<usize>,
+    tokens: Vec<String>,
+    pca: Pca,
+}
+
+fn run(stage: &Stage, args: &PcaArgs) -> Result<Found> {
+    let sae = stage.sae.sae.as_ref();
+    let at = sae.spec().hook.context("the SAE's cfg.json names no hook")?;
+    let chosen = if args.feature.is_empty() {
+        let strongest = features::find(stage, super::PROMPT, -1, 5, 1)?;
+        strongest.into_iter().map(|f| f.feature).collect()
+    } else {
+        args.feature.clone()
+    };
+    let prompts = data::batches(stage, &args.data, args.batches)?.concat();
+    let acts = stage.model.activations(&Batch::rows(&prompts)?, at)?;
+    let (codes, _) = sae.encode_sparse(&acts.contiguous()?)?;
+    let pca = components(sae, &codes, &chosen, COMPONENTS)?;
+    let ids = prompts.concat();
+    let token = |row: &usize| Ok(stage.tokenizer.to_single_str_token(ids[*row])?);
+    let tokens = pca.rows.iter().map(token).collect::<Result<_>>()?;
+    Ok(Found { features: chosen, tokens, pca })
+}
+
+pub(crate) fn pca(args: &PcaArgs, as_json: bool) -> Result<()> {
+    let stage = Stage::load(&args.names)?;
+    let found = run(&stage, args)?;
+    if let Some(path) = &args.html {
+        let at = |row: &Vec<f64>, i: usize| row.get(i).copied().unwrap_or(0.0);
+        let points: Vec<(f64, f64)> =
+            found.pca.embedding.iter().map(|row| (at(row, 0), at(row, 1))).collect();
+        let page = Page::new("Principal components of a few features")
+            .section("Tokens", "Each point is a token on which one of the features fires.")
+            .scatter("First and second component", &found.tokens, &points);
+        write_atomic(path, page.html().as_bytes())?;
+        eprintln!("{}", path.display());
+    }
+    if as_json {
+        return show::json(&found);
+    }
+    let names: Vec<String> = found.features.iter().map(ToString::to_string).collect();
+    show::line(format!("features {}; {} tokens", names.join(" "), found.tokens.len()))?;
+    let mut table = show::table(&["component", "variance", "share", "lowest", "highest"]);
+    for i in 0..found.pca.components.len() {
+        let mut order: Vec<usize> = (0..found.tokens.len()).collect();
+        order.sort_by(|a, b| found.pca.embedding[*a][i].total_cmp(&found.pca.embedding[*b][i]));
+        let words = |rows: &mut dyn Iterator<Item = &usize>| {
+            rows.take(5).map(|r| show::token(&found.tokens[*r])).collect::<Vec<_>>().join(" ")
+        };
+        table.add_row([
+            (i + 1).to_string(),
+            format!("{:.4}", found.pca.explained_variance[i]),
+            format!("{:.1} %", 100.0 * found.pca.explained_variance_ratio[i]),
+            words(&mut order.iter()),
+            words(&mut order.iter().rev()),
+        ]);
+    }
+    Ok(show::line(table)?)
+}
