@@ -1,18 +1,17 @@
-//! One block: attention, then MLP, each adding to the residual stream.
+//! One block: attention and MLP, each adding to the residual stream.
 
 use candle_core::Tensor;
 use sae_core::Result;
 use sae_core::hook::{Cursor, HookName, Site};
-use sae_core::ops::activate;
+use sae_core::ops::Centre;
 
-use crate::attention::{attend, attend_stepwise};
-use crate::config::DecoderConfig;
+use crate::config::{DecoderConfig, LayerAttention};
 use crate::flags::Flags;
-use crate::heads::{per_head_inputs, results, split_heads};
 use crate::kv_cache::KvCache;
 use crate::mask::Visible;
 use crate::norm::norm;
-use crate::weights::Block;
+use crate::rotary::Rotation;
+use crate::weights::{Block, NormWeights};
 
 /// What a block needs besides its input.
 pub(crate) struct Context<'m> {
@@ -21,11 +20,17 @@ pub(crate) struct Context<'m> {
     pub(crate) block: &'m Block,
     pub(crate) layer: u16,
     pub(crate) visible: &'m Visible,
+    /// Rotation of queries and keys, where positions are not learned.
+    pub(crate) rotation: Option<&'m Rotation>,
 }
 
 impl Context<'_> {
     pub(crate) fn at(&self, site: Site) -> HookName {
         HookName::block(self.layer, site)
+    }
+
+    pub(crate) fn attention_config(&self) -> LayerAttention {
+        self.config.attention[usize::from(self.layer)]
     }
 
     /// `[batch, pos, d_model] -> [batch, pos, d_model]`; `None` once nothing more is wanted.
@@ -40,79 +45,57 @@ impl Context<'_> {
             return Ok(None);
         }
         let attn_out = self.attention(&resid_pre, past, hooks)?;
+        let at = [self.at(Site::Ln1PostScale), self.at(Site::Ln1PostNormalized)];
+        let attn_out = self.post_norm(attn_out, self.block.ln1_post.as_ref(), at, hooks)?;
+        let attn_out = hooks.at(self.at(Site::AttnOut), attn_out)?;
         if hooks.finished() {
             return Ok(None);
         }
-        let resid_mid = hooks.at(self.at(Site::ResidMid), (resid_pre + attn_out)?)?;
+        let resid_mid = (&resid_pre + attn_out)?;
+        let (resid_mid, mlp_reads) = if self.config.parallel {
+            (resid_mid, resid_pre)
+        } else {
+            let resid_mid = hooks.at(self.at(Site::ResidMid), resid_mid)?;
+            (resid_mid.clone(), resid_mid)
+        };
         if hooks.finished() {
             return Ok(None);
         }
-        let mlp_out = self.mlp(&resid_mid, hooks)?;
+        let mlp_out = self.mlp_out(mlp_reads, hooks)?;
         let resid_post = hooks.at(self.at(Site::ResidPost), (resid_mid + mlp_out)?)?;
         Ok((!hooks.finished()).then_some(resid_post))
     }
 
-    fn attention(
-        &self,
-        resid_pre: &Tensor,
-        past: Option<&mut KvCache>,
-        hooks: &mut Cursor<'_, '_>,
-    ) -> Result<Tensor> {
-        let (q, k, v) = if self.flags.per_head_inputs() {
-            per_head_inputs(self, resid_pre, hooks)?
-        } else {
-            let at = (self.at(Site::Ln1Scale), self.at(Site::Ln1Normalized));
-            let x = norm(resid_pre, self.norm(), &self.block.ln1, at, hooks)?;
-            let x = hooks.at(self.at(Site::AttnHookIn), x)?;
-            split_heads(&self.block.qkv.forward(&x)?, &self.config.spec)?
-        };
-        let q = hooks.at(self.at(Site::Q), q)?;
-        let k = hooks.at(self.at(Site::K), k)?;
-        let v = hooks.at(self.at(Site::V), v)?;
-        let (k, v) = match past {
-            Some(cache) => cache.append(self.layer, &k, &v)?,
-            None => (k, v),
-        };
-        let scale = self.config.attn_scale[usize::from(self.layer)];
-        let tracked = q.track_op() || k.track_op() || v.track_op();
-        let inside = [self.at(Site::AttnScores), self.at(Site::Pattern)];
-        let z = if tracked || hooks.wants_any(inside) {
-            attend_stepwise((&q, &k, &v), scale, self.visible, self.layer, hooks)?
-        } else {
-            attend(&q, &k, &v, scale, self.visible)?
-        };
-        let z = hooks.at(self.at(Site::Z), z)?;
-        let out = if self.flags.use_attn_result {
-            results(self, &z, hooks)?
-        } else {
-            self.block.attn_out.forward(&z.flatten_from(2)?)?
-        };
-        let out = hooks.at(self.at(Site::AttnHookOut), out)?;
-        hooks.at(self.at(Site::AttnOut), out)
-    }
-
-    fn mlp(&self, resid_mid: &Tensor, hooks: &mut Cursor<'_, '_>) -> Result<Tensor> {
-        let x = if self.flags.use_hook_mlp_in {
-            hooks.at(self.at(Site::MlpIn), resid_mid.clone())?
-        } else {
-            resid_mid.clone()
+    /// What the MLP adds, from the residual stream that it reads.
+    fn mlp_out(&self, resid: Tensor, hooks: &mut Cursor<'_, '_>) -> Result<Tensor> {
+        let x = match self.flags.use_hook_mlp_in {
+            true => hooks.at(self.at(Site::MlpIn), resid)?,
+            false => resid,
         };
         let at = (self.at(Site::Ln2Scale), self.at(Site::Ln2Normalized));
         let x = norm(&x, self.norm(), &self.block.ln2, at, hooks)?;
         let x = hooks.at(self.at(Site::MlpHookIn), x)?;
-        let activation = self.config.activation;
-        let post = if hooks.wants(self.at(Site::MlpPre)) {
-            let pre = hooks.at(self.at(Site::MlpPre), self.block.mlp_in.forward(&x)?)?;
-            activate(&pre, activation)?
-        } else {
-            self.block.mlp_in.forward_activated(&x, activation)?
-        };
-        let post = hooks.at(self.at(Site::MlpPost), post)?;
-        let out = hooks.at(self.at(Site::MlpHookOut), self.block.mlp_out.forward(&post)?)?;
+        let out = self.mlp(&x, hooks)?;
+        let out = hooks.at(self.at(Site::MlpHookOut), out)?;
+        let at = [self.at(Site::Ln2PostScale), self.at(Site::Ln2PostNormalized)];
+        let out = self.post_norm(out, self.block.ln2_post.as_ref(), at, hooks)?;
         hooks.at(self.at(Site::MlpOut), out)
     }
 
-    pub(crate) fn norm(&self) -> (sae_core::ops::Centre, f64) {
+    fn post_norm(
+        &self,
+        out: Tensor,
+        weights: Option<&NormWeights>,
+        [scale, normalized]: [HookName; 2],
+        hooks: &mut Cursor<'_, '_>,
+    ) -> Result<Tensor> {
+        match weights {
+            Some(weights) => norm(&out, self.norm(), weights, (scale, normalized), hooks),
+            None => Ok(out),
+        }
+    }
+
+    pub(crate) fn norm(&self) -> (Centre, f64) {
         (self.config.norm, self.config.norm_eps)
     }
 }

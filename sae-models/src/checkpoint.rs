@@ -39,11 +39,10 @@ impl Checkpoint {
         Ok(Self { shards, places, prefix: "", used: BTreeSet::new(), ignored: |_| false })
     }
 
-    /// A prefix that every tensor may have; it counts if any tensor has it.
-    pub(crate) fn set_prefix(&mut self, prefix: &'static str) {
-        if self.places.keys().any(|name| name.starts_with(prefix)) {
-            self.prefix = prefix;
-        }
+    /// Prefixes that the model's tensors may have; the first that any tensor has counts.
+    pub(crate) fn set_prefix(&mut self, prefixes: &[&'static str]) {
+        let has = |prefix: &str| self.places.keys().any(|name| name.starts_with(prefix));
+        self.prefix = prefixes.iter().find(|prefix| has(prefix)).copied().unwrap_or_default();
     }
 
     /// Tensors that may be there and are of no use.
@@ -67,6 +66,31 @@ impl Checkpoint {
         let Some(shard) = self.places.get(name).copied() else { return Ok(None) };
         self.used.insert(name.to_owned());
         Ok(Some(self.shards[shard].take(name, shape)?))
+    }
+
+    /// Whether there is a tensor `name` outside the prefix.
+    pub(crate) fn has_outside(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
+    /// The unembedding `name`, `[d_vocab, d_model]`: a table of its own, or the token embedding
+    /// where the configuration ties them or says nothing and the file has no table.
+    pub(crate) fn unembedding(
+        &mut self,
+        name: &str,
+        tied: Option<bool>,
+        tokens: &Tensor,
+    ) -> Result<Tensor> {
+        if tied == Some(true) {
+            // A copy of the embedding, if it is there.
+            self.used.insert(name.to_owned());
+            return Ok(tokens.clone());
+        }
+        match self.take_outside(name, tokens.dims())? {
+            Some(table) => Ok(table),
+            None if tied == Some(false) => Err(self.missing(name.to_owned(), tokens.dims())),
+            None => Ok(tokens.clone()),
+        }
     }
 
     /// Every tensor was used, or is known to be of no use.

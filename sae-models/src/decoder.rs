@@ -1,9 +1,9 @@
 //! `Decoder`: the hooked model of every family here.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 use sae_core::hook::{Cursor, HookName, Logits, Place, Plan, Run};
 use sae_core::model::{Batch, HookedModel, ModelSpec};
-use sae_core::ops::normalize;
+use sae_core::ops::{normalize, soft_cap};
 use sae_core::{Error, Result};
 
 use crate::block::Context;
@@ -13,6 +13,7 @@ use crate::kv_cache::KvCache;
 use crate::mask::Visible;
 use crate::norm::norm;
 use crate::places;
+use crate::positions::Positions;
 use crate::processing::Processing;
 use crate::weights::{NormWeights, Weights};
 
@@ -36,7 +37,8 @@ impl Decoder {
     /// A flag that the model cannot honour.
     pub fn with_flags(mut self, flags: Flags) -> Result<Self> {
         let spec = &self.config.spec;
-        if flags.use_attn_in && spec.n_key_value_heads != spec.n_heads {
+        let heads = self.config.shown_kv_heads(flags.ungroup_grouped_query_attention);
+        if flags.use_attn_in && heads != spec.n_heads {
             return Err(Error::FlagImpossible {
                 flag: "use_attn_in",
                 why: "grouped-query attention, where keys and values have fewer heads",
@@ -64,15 +66,16 @@ impl Decoder {
     /// As [`HookedModel::run`]; the context must hold cached and new positions together.
     pub fn run_with_past(&self, batch: &Batch, past: &mut KvCache, plan: &Plan<'_>) -> Result<Run> {
         plan.check(self)?;
-        let before = past.counts(batch.ids().dim(0)?);
+        let (prompts, pos) = batch.ids().dims2()?;
+        let positions = Positions::new(pos, batch.mask(), &past.counts(prompts))?;
         let visible = past.extend(batch)?;
-        self.run_tokens(batch, &before, &visible, Some(past), plan)
+        self.run_tokens(batch, &positions, &visible, Some(past), plan)
     }
 
     fn run_tokens(
         &self,
         batch: &Batch,
-        before: &[usize],
+        positions: &Positions,
         visible: &Visible,
         past: Option<&mut KvCache>,
         plan: &Plan<'_>,
@@ -85,19 +88,21 @@ impl Decoder {
         if hooks.finished() {
             return Ok(hooks.done(None, None));
         }
-        let positions = self.weights.embed.positions(batch, before)?;
-        let positions = hooks.at(HookName::POS_EMBED, positions)?;
+        let resid = match self.weights.embed.positions(batch, positions)? {
+            Some(learned) => (embed + hooks.at(HookName::POS_EMBED, learned)?)?,
+            None => embed,
+        };
         if hooks.finished() {
             return Ok(hooks.done(None, None));
         }
-        self.blocks((embed + positions)?, 0, visible, past, plan, hooks)
+        self.blocks(resid, 0, (visible, positions), past, plan, hooks)
     }
 
     fn blocks(
         &self,
         resid: Tensor,
         from: u16,
-        visible: &Visible,
+        (visible, positions): (&Visible, &Positions),
         mut past: Option<&mut KvCache>,
         plan: &Plan<'_>,
         mut hooks: Cursor<'_, '_>,
@@ -105,10 +110,15 @@ impl Decoder {
         let n_layers = self.config.spec.n_layers;
         let stop = plan.stop_layer(n_layers)?;
         let mut x = resid;
+        let rotations = match &self.config.rotary {
+            Some(rotary) => rotary.rotations(positions),
+            None => Vec::new(),
+        };
         for layer in from..stop.unwrap_or(n_layers) {
             let block = &self.weights.blocks[usize::from(layer)];
             let (config, flags) = (&self.config, self.flags);
-            let context = Context { config, flags, block, layer, visible };
+            let rotation = rotations.get(config.attention[usize::from(layer)].rotation);
+            let context = Context { config, flags, block, layer, visible, rotation };
             match context.forward(x, past.as_deref_mut(), &mut hooks)? {
                 Some(out) => x = out,
                 None => return Ok(hooks.done(None, None)),
@@ -141,12 +151,22 @@ impl Decoder {
             return Ok(hooks.done(None, None));
         }
         let logits = hooks.at(unembed[1], self.weights.unembed.logits(&x)?)?;
+        let logits = self.capped(logits)?;
         let logits = match plan.wanted_logits() {
             Logits::Last => Some(logits.narrow(1, logits.dim(1)? - 1, 1)?),
             Logits::All => Some(logits),
             Logits::Skip => None,
         };
         Ok(hooks.done(logits, None))
+    }
+}
+
+impl Decoder {
+    fn capped(&self, logits: Tensor) -> Result<Tensor> {
+        match self.config.logit_cap {
+            Some(cap) => soft_cap(&logits, cap),
+            None => Ok(logits),
+        }
     }
 }
 
@@ -171,7 +191,8 @@ impl HookedModel for Decoder {
             return Err(Error::PromptTooLong { n_positions: pos, n_ctx });
         }
         let visible = Visible::new(0, batch.mask())?;
-        self.run_tokens(batch, &vec![0; n], &visible, None, plan)
+        let positions = Positions::new(pos, batch.mask(), &vec![0; n])?;
+        self.run_tokens(batch, &positions, &visible, None, plan)
     }
 
     fn resume(
@@ -192,7 +213,11 @@ impl HookedModel for Decoder {
             });
         }
         let visible = Visible::new(0, mask)?;
-        self.blocks(resid.clone(), from, &visible, None, plan, Cursor::new(plan, None))
+        let (prompts, pos, _) = resid.dims3()?;
+        let bytes = mask.map(|mask| mask.to_dtype(DType::U8)).transpose()?;
+        let positions = Positions::new(pos, bytes.as_ref(), &vec![0; prompts])?;
+        let hooks = Cursor::new(plan, None);
+        self.blocks(resid.clone(), from, (&visible, &positions), None, plan, hooks)
     }
 
     fn unembed(&self, resid: &Tensor) -> Result<Tensor> {
@@ -202,6 +227,6 @@ impl HookedModel for Decoder {
             return Err(Error::WrongWidth { what: "the residual stream", got, want: d_model });
         }
         let x = normalize(resid, self.config.norm, self.config.norm_eps, None)?;
-        self.weights.unembed.logits(&self.weights.unembed.read(&x)?)
+        self.capped(self.weights.unembed.logits(&self.weights.unembed.read(&x)?)?)
     }
 }

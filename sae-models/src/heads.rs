@@ -31,7 +31,8 @@ pub(crate) fn per_head_inputs(
         let shape = (batch, pos, heads, d_model);
         Ok(resid_pre.unsqueeze(2)?.expand(shape)?.contiguous()?)
     };
-    let (h, kv) = (spec.n_heads, spec.n_key_value_heads);
+    let h = spec.n_heads;
+    let kv = block.config.shown_kv_heads(block.flags.ungroup_grouped_query_attention);
     let shared = match block.flags.use_attn_in {
         true => Some(hooks.at(block.at(Site::AttnIn), copies(h)?)?),
         false => None,
@@ -46,7 +47,9 @@ pub(crate) fn per_head_inputs(
     };
     let at = (block.at(Site::Ln1Scale), block.at(Site::Ln1Normalized));
     let mut parts = Vec::with_capacity(3);
-    for (input, (from, heads)) in inputs.iter().zip([(0, h), (h, kv), (h + kv, kv)]) {
+    let stored = spec.n_key_value_heads;
+    let columns = [(0, h), (h, stored), (h + stored, stored)];
+    for (input, (from, heads)) in inputs.iter().zip(columns) {
         let x = norm(input, block.norm(), &block.block.ln1, at, hooks)?;
         parts.push(project(&x, block, from, heads)?);
     }
@@ -54,22 +57,37 @@ pub(crate) fn per_head_inputs(
     Ok((q, k, v))
 }
 
-/// Each head of `[batch, pos, heads, d_model]` through its own columns of the fused projection.
-fn project(x: &Tensor, block: &Context<'_>, from: usize, heads: usize) -> Result<Tensor> {
+/// Each head of `[batch, pos, heads, d_model]` through its own columns of the fused projection, of
+/// which `stored` heads begin at head `from`; there may be fewer of them than of inputs.
+fn project(x: &Tensor, block: &Context<'_>, from: usize, stored: usize) -> Result<Tensor> {
     let d_head = block.config.spec.d_head;
-    let (batch, pos, _, d_model) = x.dims4()?;
-    let columns = block.block.qkv.weight().narrow(1, from * d_head, heads * d_head)?;
-    let per_head = columns.reshape((d_model, heads, d_head))?.transpose(0, 1)?.contiguous()?;
+    let (batch, pos, heads, d_model) = x.dims4()?;
+    let columns = block.block.qkv.weight().narrow(1, from * d_head, stored * d_head)?;
+    let columns = repeat_heads(&columns.reshape((1, d_model, stored, d_head))?, heads)?;
+    let per_head = columns.squeeze(0)?.transpose(0, 1)?.contiguous()?;
     let rows = x.reshape((batch * pos, heads, d_model))?.transpose(0, 1)?.contiguous()?;
     let out = rows.matmul(&per_head)?.transpose(0, 1)?.contiguous()?;
     let out = out.reshape((batch, pos, heads, d_head))?;
     match block.block.qkv.bias() {
         Some(bias) => {
-            let bias = bias.narrow(0, from * d_head, heads * d_head)?.reshape((heads, d_head))?;
+            let bias = bias.narrow(0, from * d_head, stored * d_head)?;
+            let bias = repeat_heads(&bias.reshape((1, 1, stored, d_head))?, heads)?;
             Ok(out.broadcast_add(&bias)?)
         }
         None => Ok(out),
     }
+}
+
+/// Each key/value head for all heads that share it, one after another: `[batch, pos, kv_head, d] ->
+/// [batch, pos, heads, d]`.
+pub(crate) fn repeat_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (batch, pos, kv_heads, d) = x.dims4()?;
+    if kv_heads == heads {
+        return Ok(x.clone());
+    }
+    let group = heads / kv_heads.max(1);
+    let x = x.unsqueeze(3)?.expand((batch, pos, kv_heads, group, d))?;
+    Ok(x.reshape((batch, pos, heads, d))?)
 }
 
 /// What each head adds, through `hook_result`, summed with the bias: `[batch, pos, d_model]`.

@@ -18,7 +18,7 @@ impl Decoder {
     /// not built.
     pub fn load(folder: &Folder, processing: Processing) -> Result<Self> {
         let (config, mut weights) = family::read(folder)?;
-        process(&mut weights, config.norm, processing)?;
+        process(&mut weights, &config, processing)?;
         Ok(Self::new(config, weights, processing))
     }
 }

@@ -1,4 +1,6 @@
-//! Which keys a query sees: those up to its own position that are not padding.
+//! Which keys a query sees: those up to its own position that are not padding, nor too far back.
+
+use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 use sae_core::Result;
@@ -26,15 +28,22 @@ impl Visible {
         self.keys.as_ref().is_none_or(|rows| rows[batch][key] != 0)
     }
 
+    /// The keys that query `query` sees if none is padding.
+    pub(crate) fn range(&self, query: usize, window: Option<usize>) -> Range<usize> {
+        let end = query + self.n_past + 1;
+        window.map_or(0, |window| end.saturating_sub(window))..end
+    }
+
     /// Scores with minus infinity where a query does not see a key: `[batch, head, query, key]`.
-    pub(crate) fn apply(&self, scores: &Tensor) -> Result<Tensor> {
+    pub(crate) fn apply(&self, scores: &Tensor, window: Option<usize>) -> Result<Tensor> {
         let (batch, _, queries, keys) = scores.dims4()?;
         let rows = if self.keys.is_some() { batch } else { 1 };
         let mut mask = vec![0u8; rows * queries * keys];
         for (b, rows) in mask.chunks_exact_mut((queries * keys).max(1)).enumerate() {
             for (q, row) in rows.chunks_exact_mut(keys.max(1)).enumerate() {
+                let range = self.range(q, window);
                 for (k, seen) in row.iter_mut().enumerate() {
-                    *seen = u8::from(k <= q + self.n_past && self.key(b, k));
+                    *seen = u8::from(range.contains(&k) && self.key(b, k));
                 }
             }
         }

@@ -16,7 +16,7 @@ pub(crate) fn norm(
     hooks: &mut Cursor<'_, '_>,
 ) -> Result<Tensor> {
     let affine = match weights {
-        NormWeights::Affine { gain, bias } => Some((gain, bias)),
+        NormWeights::Affine { gain, bias } => Some((gain, bias.as_ref())),
         NormWeights::Folded => None,
     };
     let normalized = if hooks.wants(scale_at) {
@@ -30,7 +30,8 @@ pub(crate) fn norm(
     };
     let normalized = hooks.at(normalized_at, normalized)?;
     match affine {
-        Some((gain, bias)) => Ok(normalized.broadcast_mul(gain)?.broadcast_add(bias)?),
+        Some((gain, None)) => Ok(normalized.broadcast_mul(gain)?),
+        Some((gain, Some(bias))) => Ok(normalized.broadcast_mul(gain)?.broadcast_add(bias)?),
         None => Ok(normalized),
     }
 }

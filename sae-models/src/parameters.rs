@@ -9,24 +9,24 @@ use crate::weights::NormWeights;
 
 impl Decoder {
     /// Every parameter under its TransformerLens name, in its shape there: `W_Q`, `W_K`, `W_V`
-    /// `[heads, d_model, d_head]`, `W_O` `[head, d_head, d_model]`, `W_U` `[d_model, d_vocab]`;
+    /// `[heads, d_model, d_head]` (`_W_K`, `_W_V` under grouped-query attention), `W_O` `[head, d_head, d_model]`, `W_U` `[d_model, d_vocab]`;
     /// biases that the model does not have are zero. Builds what processing keeps implicit, so it
     /// costs memory; meant for analysis, not for running.
     ///
     /// # Errors
     /// The tensor operation failed.
     pub fn parameters(&self) -> Result<Vec<(String, Tensor)>> {
-        let mut all = vec![
-            ("embed.W_E".to_owned(), self.weights.embed.w_e()?),
-            ("pos_embed.W_pos".to_owned(), self.weights.embed.positions.clone()),
-        ];
+        let mut all = vec![("embed.W_E".to_owned(), self.weights.embed.w_e()?)];
+        if let Some(positions) = &self.weights.embed.positions {
+            all.push(("pos_embed.W_pos".to_owned(), positions.clone()));
+        }
         for layer in 0..self.weights.blocks.len() {
             self.block_parameters(layer, &mut all)?;
         }
         let unembed = &self.weights.unembed;
         if !unembed.folded {
             all.push(("ln_final.w".to_owned(), unembed.gain.clone()));
-            all.push(("ln_final.b".to_owned(), unembed.bias.clone()));
+            all.extend(unembed.bias.iter().map(|bias| ("ln_final.b".to_owned(), bias.clone())));
         }
         all.push(("unembed.W_U".to_owned(), unembed.w_u()?));
         all.push(("unembed.b_U".to_owned(), unembed.b_u()?));
@@ -38,29 +38,44 @@ impl Decoder {
         let spec = &self.config.spec;
         let mut put =
             |name: &str, tensor: Tensor| all.push((format!("blocks.{layer}.{name}"), tensor));
-        for (name, norm) in [("ln1", &block.ln1), ("ln2", &block.ln2)] {
-            if let NormWeights::Affine { gain, bias } = norm {
+        let qk_norms = block.qk_norms.as_ref();
+        let norms = [
+            ("ln1", Some(&block.ln1)),
+            ("attn.q_norm", qk_norms.map(|norms| &norms.q)),
+            ("attn.k_norm", qk_norms.map(|norms| &norms.k)),
+            ("ln1_post", block.ln1_post.as_ref()),
+            ("ln2", Some(&block.ln2)),
+            ("ln2_post", block.ln2_post.as_ref()),
+        ];
+        for (name, norm) in norms {
+            if let Some(NormWeights::Affine { gain, bias }) = norm {
                 put(&format!("{name}.w"), gain.clone());
-                put(&format!("{name}.b"), bias.clone());
+                bias.iter().for_each(|bias| put(&format!("{name}.b"), bias.clone()));
             }
         }
         let (h, kv, e) = (spec.n_heads, spec.n_key_value_heads, spec.d_head);
         let qkv_bias = bias(&block.qkv)?;
-        for (name, from, heads) in [("Q", 0, h), ("K", h, kv), ("V", h + kv, kv)] {
+        // Where keys and values are held by key/value head, their names begin with an underscore.
+        let grouped = if self.config.grouped_query { "_" } else { "" };
+        let parts = [("", "Q", 0, h), (grouped, "K", h, kv), (grouped, "V", h + kv, kv)];
+        for (mark, name, from, heads) in parts {
             let w = block.qkv.weight().narrow(1, from * e, heads * e)?;
             let w = w.reshape((spec.d_model, heads, e))?.transpose(0, 1)?.contiguous()?;
-            put(&format!("attn.W_{name}"), w);
+            put(&format!("attn.{mark}W_{name}"), w);
             put(
-                &format!("attn.b_{name}"),
+                &format!("attn.{mark}b_{name}"),
                 qkv_bias.narrow(0, from * e, heads * e)?.reshape((heads, e))?,
             );
         }
         put("attn.W_O", block.attn_out.weight().reshape((h, e, spec.d_model))?);
         put("attn.b_O", bias(&block.attn_out)?);
-        put("mlp.W_in", block.mlp_in.weight().clone());
-        put("mlp.b_in", bias(&block.mlp_in)?);
-        put("mlp.W_out", block.mlp_out.weight().clone());
-        put("mlp.b_out", bias(&block.mlp_out)?);
+        if let Some(gate) = &block.mlp.gate {
+            put("mlp.W_gate", gate.weight().clone());
+        }
+        put("mlp.W_in", block.mlp.input.weight().clone());
+        put("mlp.b_in", bias(&block.mlp.input)?);
+        put("mlp.W_out", block.mlp.output.weight().clone());
+        put("mlp.b_out", bias(&block.mlp.output)?);
         Ok(())
     }
 

@@ -1,9 +1,12 @@
 //! Weight processing: TransformerLens' four simplifications, which keep what the model computes.
 
 use candle_core::{D, Tensor};
+use sae_core::model::ModelSpec;
 use sae_core::ops::{Centre, Linear};
 
 use crate::Result;
+use crate::config::DecoderConfig;
+use crate::heads::repeat_heads;
 use crate::weights::{Block, NormWeights, Weights};
 
 /// Which simplifications to make (TransformerLens, `from_pretrained`), in this order.
@@ -43,30 +46,41 @@ impl Default for Processing {
 }
 
 /// Make the simplifications.
-pub(crate) fn process(weights: &mut Weights, norm: Centre, how: Processing) -> Result<()> {
+pub(crate) fn process(
+    weights: &mut Weights,
+    config: &DecoderConfig,
+    how: Processing,
+) -> Result<()> {
+    let norm = config.norm;
     let centre_writing = how.center_writing_weights && norm == Centre::Mean;
     for block in &mut weights.blocks {
         if how.fold_ln {
-            block.qkv = fold_norm(&mut block.ln1, &block.qkv, norm)?;
-            block.mlp_in = fold_norm(&mut block.ln2, &block.mlp_in, norm)?;
+            let ln1 = std::mem::take(&mut block.ln1);
+            block.qkv = fold_norm(&ln1, &block.qkv, norm)?;
+            let (ln2, mlp) = (std::mem::take(&mut block.ln2), &mut block.mlp);
+            mlp.input = fold_norm(&ln2, &mlp.input, norm)?;
+            if let Some(gate) = &mlp.gate {
+                mlp.gate = Some(fold_norm(&ln2, gate, Centre::Zero)?);
+            }
         }
         if centre_writing {
             block.attn_out = centre_writer(&block.attn_out)?;
-            block.mlp_out = centre_writer(&block.mlp_out)?;
+            block.mlp.output = centre_writer(&block.mlp.output)?;
         }
         if how.fold_value_biases {
-            fold_value_biases(block, weights.n_value_columns)?;
+            fold_value_biases(block, &config.spec)?;
         }
     }
     if centre_writing {
         weights.embed.centre_tokens = true;
-        weights.embed.positions = centre_last(&weights.embed.positions)?;
+        let positions = weights.embed.positions.as_ref().map(centre_last).transpose()?;
+        weights.embed.positions = positions;
     }
     if how.fold_ln {
         weights.unembed.centre_input = norm == Centre::Mean;
         weights.unembed.folded = true;
     }
-    if how.center_unembed {
+    if how.center_unembed && config.logit_cap.is_none() {
         weights.unembed.centre_vocabulary()?;
     }
     Ok(())
@@ -74,22 +88,25 @@ pub(crate) fn process(weights: &mut Weights, norm: Centre, how: Processing) -> R
 
 /// `W' = diag(gain) W`, `b' = b + bias W`; with LayerNorm `W'` is then centred over its input axis,
 /// since what it reads has mean zero. The norm keeps no parameters.
-fn fold_norm(norm: &mut NormWeights, reader: &Linear, centre: Centre) -> Result<Linear> {
-    let NormWeights::Affine { gain, bias } = std::mem::take(norm) else {
+fn fold_norm(norm: &NormWeights, reader: &Linear, centre: Centre) -> Result<Linear> {
+    let NormWeights::Affine { gain, bias } = norm else {
         return Ok(reader.clone());
     };
     let w = reader.weight();
-    let shift = bias.unsqueeze(0)?.matmul(w)?.squeeze(0)?;
-    let b = match reader.bias() {
-        Some(b) => (b + shift)?,
-        None => shift,
+    let shift = match bias {
+        Some(bias) => Some(bias.unsqueeze(0)?.matmul(w)?.squeeze(0)?),
+        None => None,
+    };
+    let b = match (reader.bias(), shift) {
+        (Some(b), Some(shift)) => Some((b + shift)?),
+        (b, shift) => shift.or_else(|| b.cloned()),
     };
     let w = w.broadcast_mul(&gain.unsqueeze(1)?)?;
     let w = match centre {
         Centre::Mean => w.broadcast_sub(&w.mean_keepdim(0)?)?,
         Centre::Zero => w,
     };
-    Ok(Linear::new(w, Some(b))?)
+    Ok(Linear::new(w, b)?)
 }
 
 /// A map into the residual stream, centred over `d_model`.
@@ -103,11 +120,15 @@ fn centre_last(x: &Tensor) -> Result<Tensor> {
 }
 
 /// `b_O += b_V W_O`, `b_V = 0`: valid because each row of an attention pattern sums to one.
-fn fold_value_biases(block: &mut Block, n_value_columns: usize) -> Result<()> {
+fn fold_value_biases(block: &mut Block, spec: &ModelSpec) -> Result<()> {
     let Some(bias) = block.qkv.bias() else { return Ok(()) };
-    let first = bias.elem_count() - n_value_columns;
-    let b_v = bias.narrow(0, first, n_value_columns)?;
-    let moved = b_v.unsqueeze(0)?.matmul(block.attn_out.weight())?.squeeze(0)?;
+    let (stored, d_head) = (spec.n_key_value_heads, spec.d_head);
+    let first = bias.elem_count() - stored * d_head;
+    let b_v = bias.narrow(0, first, stored * d_head)?;
+    // Heads that share values share their bias.
+    let per_head = repeat_heads(&b_v.reshape((1, 1, stored, d_head))?, spec.n_heads)?;
+    let moved =
+        per_head.flatten_all()?.unsqueeze(0)?.matmul(block.attn_out.weight())?.squeeze(0)?;
     let b_o = match block.attn_out.bias() {
         Some(b) => (b + moved)?,
         None => moved,

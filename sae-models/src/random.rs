@@ -4,12 +4,12 @@ use candle_core::{Device, Tensor};
 use sae_core::model::ModelSpec;
 use sae_core::ops::{Activation, Centre, Linear};
 
-use crate::config::DecoderConfig;
+use crate::config::{DecoderConfig, LayerAttention};
 use crate::decoder::Decoder;
 use crate::embed::Embed;
 use crate::processing::{Processing, process};
 use crate::unembed::Unembed;
-use crate::weights::{Block, NormWeights, Weights};
+use crate::weights::{Block, Mlp, NormWeights, Weights};
 use crate::{Flags, Result};
 
 impl Decoder {
@@ -25,38 +25,25 @@ impl Decoder {
             blocks.push(Block {
                 ln1: norm(d)?,
                 qkv: linear(d, 3 * heads)?,
+                qk_norms: None,
                 attn_out: linear(heads, d)?,
+                ln1_post: None,
                 ln2: norm(d)?,
-                mlp_in: linear(d, m)?,
-                mlp_out: linear(m, d)?,
+                mlp: Mlp { gate: None, input: linear(d, m)?, output: linear(m, d)? },
+                ln2_post: None,
             });
         }
         let tokens = normal(0.0, 1.0, &[spec.d_vocab, d])?;
-        let unembed = Unembed {
-            table: tokens.clone(),
-            gain: normal(1.0, 0.1, &[d])?,
-            bias: normal(0.0, 0.1, &[d])?,
-            folded: false,
-            centre_input: false,
-            vocabulary_mean: None,
-        };
-        let positions = normal(0.0, 0.5, &[spec.n_ctx, d])?;
-        let mut weights = Weights {
-            embed: Embed { tokens, positions, centre_tokens: false },
-            blocks,
-            unembed,
-            n_value_columns: heads,
-        };
+        let unembed = Unembed::new(tokens.clone(), affine(d)?, None);
+        let positions = Some(normal(0.0, 0.5, &[spec.n_ctx, d])?);
+        let mut weights = Weights { embed: Embed::new(tokens, positions, None), blocks, unembed };
         #[allow(clippy::cast_precision_loss)]
         let scale = (spec.d_head as f64).sqrt();
-        let config = DecoderConfig {
-            norm: Centre::Mean,
-            norm_eps: 1e-5,
-            activation: Activation::GeluTanh,
-            attn_scale: vec![scale; usize::from(spec.n_layers)],
-            spec,
-        };
-        process(&mut weights, config.norm, processing)?;
+        let layer = LayerAttention { scale, window: None, rotation: 0 };
+        let attention = vec![layer; usize::from(spec.n_layers)];
+        let norm = (Centre::Mean, 1e-5);
+        let config = DecoderConfig::new(spec, norm, Activation::GeluTanh, attention);
+        process(&mut weights, &config, processing)?;
         Ok(Self::new(config, weights, processing).with_flags(Flags::default())?)
     }
 }
@@ -65,8 +52,13 @@ fn normal(mean: f32, std: f32, shape: &[usize]) -> Result<Tensor> {
     Ok(Tensor::randn(mean, std, shape, &Device::Cpu)?)
 }
 
+fn affine(d: usize) -> Result<(Tensor, Option<Tensor>)> {
+    Ok((normal(1.0, 0.1, &[d])?, Some(normal(0.0, 0.1, &[d])?)))
+}
+
 fn norm(d: usize) -> Result<NormWeights> {
-    Ok(NormWeights::Affine { gain: normal(1.0, 0.1, &[d])?, bias: normal(0.0, 0.1, &[d])? })
+    let (gain, bias) = affine(d)?;
+    Ok(NormWeights::Affine { gain, bias })
 }
 
 /// Weights that keep the size of what they multiply.

@@ -3,7 +3,7 @@
 //! `W_U` as TransformerLens' processing leaves it is never built for a forward pass: gain, bias and
 //! centring act on the narrow side, so that a tied table is held once.
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 use sae_core::ops::gemm::{Mat, gemm_tiled};
 use sae_core::ops::{F32s, is_cpu_f32, linear};
 use sae_core::{Error, Result};
@@ -18,8 +18,10 @@ pub(crate) struct Unembed {
     pub(crate) table: Tensor,
     /// Gain of the final norm, `[d_model]`.
     pub(crate) gain: Tensor,
-    /// Bias of the final norm, `[d_model]`.
-    pub(crate) bias: Tensor,
+    /// Bias of the final norm, `[d_model]`; RMS norms have none.
+    pub(crate) bias: Option<Tensor>,
+    /// Bias of the logits, `[d_vocab]`.
+    pub(crate) logit_bias: Option<Tensor>,
     /// Gain and bias count as part of `W_U` and `b_U` (`fold_ln`).
     pub(crate) folded: bool,
     /// `W_U` is centred over `d_model` (`fold_ln` of a LayerNorm).
@@ -29,8 +31,21 @@ pub(crate) struct Unembed {
 }
 
 impl Unembed {
+    /// As published: `table` `[d_vocab, d_model]`, the final norm, and the bias of the logits.
+    pub(crate) fn new(
+        table: Tensor,
+        (gain, bias): (Tensor, Option<Tensor>),
+        logit_bias: Option<Tensor>,
+    ) -> Self {
+        let (folded, centre_input) = (false, false);
+        Self { table, gain, bias, logit_bias, folded, centre_input, vocabulary_mean: None }
+    }
+
     pub(crate) fn centre_vocabulary(&mut self) -> Result<()> {
         self.vocabulary_mean = Some(self.table.mean(0)?);
+        if let Some(bias) = &self.logit_bias {
+            self.logit_bias = Some(bias.broadcast_sub(&bias.mean_keepdim(0)?)?);
+        }
         Ok(())
     }
 
@@ -41,11 +56,24 @@ impl Unembed {
         } else {
             normalized.clone()
         };
-        Ok(x.broadcast_mul(&self.gain)?.broadcast_add(&self.bias)?)
+        let x = x.broadcast_mul(&self.gain)?;
+        match &self.bias {
+            Some(bias) => Ok(x.broadcast_add(bias)?),
+            None => Ok(x),
+        }
     }
 
     /// `[.., d_model]` after [`Unembed::read`] -> logits, `[.., d_vocab]`.
     pub(crate) fn logits(&self, y: &Tensor) -> Result<Tensor> {
+        let logits = self.directions(y)?;
+        match &self.logit_bias {
+            Some(bias) => Ok(logits.broadcast_add(bias)?),
+            None => Ok(logits),
+        }
+    }
+
+    /// The same without the bias of the logits.
+    fn directions(&self, y: &Tensor) -> Result<Tensor> {
         let rows = y.elem_count() / y.dim(D::Minus1)?.max(1);
         let fused = !y.track_op() && is_cpu_f32(y) && is_cpu_f32(&self.table) && rows > FEW_ROWS;
         let shift = match &self.vocabulary_mean {
@@ -71,7 +99,7 @@ impl Unembed {
         if self.folded {
             x = x.broadcast_mul(&self.gain)?;
         }
-        self.logits(&x)
+        self.directions(&x)
     }
 
     /// `W_U` as TransformerLens holds it after processing, `[d_model, d_vocab]`.
@@ -91,11 +119,21 @@ impl Unembed {
 
     /// `b_U` as TransformerLens holds it after processing, `[d_vocab]`.
     pub(crate) fn b_u(&self) -> Result<Tensor> {
-        let bias = linear(&self.bias, &self.table.t()?, None)?;
-        let bias = if self.folded { bias } else { bias.zeros_like()? };
-        match self.vocabulary_mean {
-            Some(_) => Ok(bias.broadcast_sub(&bias.mean_keepdim(0)?)?),
-            None => Ok(bias),
+        let d_vocab = self.table.dim(0)?;
+        let none = || Tensor::zeros(d_vocab, DType::F32, self.table.device());
+        let folded = match &self.bias {
+            Some(bias) if self.folded => {
+                let shift = linear(bias, &self.table.t()?, None)?;
+                match self.vocabulary_mean {
+                    Some(_) => shift.broadcast_sub(&shift.mean_keepdim(0)?)?,
+                    None => shift,
+                }
+            }
+            _ => none()?,
+        };
+        match &self.logit_bias {
+            Some(bias) => Ok((folded + bias)?),
+            None => Ok(folded),
         }
     }
 }

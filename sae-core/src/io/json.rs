@@ -10,6 +10,8 @@ use crate::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct Fields {
     path: PathBuf,
+    /// What comes before a field's name in messages: the objects it is nested in.
+    within: String,
     map: Map<String, Value>,
 }
 
@@ -21,10 +23,15 @@ impl Fields {
     pub fn parse(path: &Path, content: &[u8]) -> Result<Self> {
         let bad = |problem: String| Error::BadFile { path: path.to_owned(), problem };
         match serde_json::from_slice(content) {
-            Ok(Value::Object(map)) => Ok(Self { path: path.to_owned(), map }),
+            Ok(Value::Object(map)) => Ok(Self::new(path, map)),
             Ok(_) => Err(bad("not a JSON object".to_owned())),
             Err(e) => Err(bad(format!("not JSON: {e}"))),
         }
+    }
+
+    /// An object that was made rather than read; `path` is what messages call it.
+    pub fn new(path: &Path, map: Map<String, Value>) -> Self {
+        Self { path: path.to_owned(), within: String::new(), map }
     }
 
     /// The file, for messages.
@@ -52,7 +59,7 @@ impl Fields {
         let got = self.map.get(field).map_or_else(|| "missing".to_owned(), Value::to_string);
         Error::ConfigField {
             path: self.path.clone(),
-            field: field.to_owned(),
+            field: format!("{}{field}", self.within),
             got,
             want: want.to_owned(),
         }
@@ -107,5 +114,25 @@ impl Fields {
     /// Of another type.
     pub fn text(&self, field: &str) -> Result<Option<String>> {
         self.read(field, "a text", |v| v.as_str().map(str::to_owned))
+    }
+
+    /// The object in a field, if the field is there.
+    ///
+    /// # Errors
+    /// Of another type.
+    pub fn object(&self, field: &str) -> Result<Option<Self>> {
+        let map = self.read(field, "an object", |v| v.as_object().cloned())?;
+        let within = format!("{}{field}.", self.within);
+        Ok(map.map(|map| Self { path: self.path.clone(), within, map }))
+    }
+
+    /// A list of texts, if the field is there.
+    ///
+    /// # Errors
+    /// Of another type.
+    pub fn texts(&self, field: &str) -> Result<Option<Vec<String>>> {
+        self.read(field, "a list of texts", |v| {
+            v.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+        })
     }
 }

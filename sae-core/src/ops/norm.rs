@@ -47,12 +47,12 @@ pub fn normalize(
     x: &Tensor,
     centre: Centre,
     eps: f64,
-    affine: Option<(&Tensor, &Tensor)>,
+    affine: Option<(&Tensor, Option<&Tensor>)>,
 ) -> Result<Tensor> {
     if let Some((gain, bias)) = affine {
         let d = x.dim(D::Minus1)?;
         require_width("a gain", gain, d)?;
-        require_width("a bias", bias, d)?;
+        bias.map_or(Ok(()), |bias| require_width("a bias", bias, d))?;
     }
     if !is_cpu_f32(x) || x.track_op() {
         return composed(x, centre, eps, affine);
@@ -61,12 +61,11 @@ pub fn normalize(
     let d = x.dim(D::Minus1)?;
     let view = F32s::new(&x)?;
     let values = view.contiguous()?;
-    let affine =
-        affine.map(|(g, b)| Ok::<_, crate::Error>((F32s::new(g)?, F32s::new(b)?))).transpose()?;
-    let affine = match &affine {
-        Some((gain, bias)) => Some((gain.contiguous()?, bias.contiguous()?)),
-        None => None,
-    };
+    let gain = affine.map(|(gain, _)| F32s::new(gain)).transpose()?;
+    let bias = affine.and_then(|(_, bias)| bias).map(F32s::new).transpose()?;
+    let bias = bias.as_ref().map(F32s::contiguous).transpose()?;
+    let gain = gain.as_ref().map(F32s::contiguous).transpose()?;
+    let affine = gain.map(|gain| (gain, bias));
     let mut out = vec![0f32; values.len()];
     if d > 0 {
         let rows_per_task = (1usize << 14).div_ceil(d);
@@ -82,7 +81,13 @@ pub fn normalize(
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-fn row(y: &mut [f32], x: &[f32], centre: Centre, eps: f64, affine: Option<(&[f32], &[f32])>) {
+fn row(
+    y: &mut [f32],
+    x: &[f32],
+    centre: Centre,
+    eps: f64,
+    affine: Option<(&[f32], Option<&[f32]>)>,
+) {
     let n = x.len() as f32;
     let mean = match centre {
         Centre::Mean => vector::sum(x) / n,
@@ -97,7 +102,7 @@ fn composed(
     x: &Tensor,
     centre: Centre,
     eps: f64,
-    affine: Option<(&Tensor, &Tensor)>,
+    affine: Option<(&Tensor, Option<&Tensor>)>,
 ) -> Result<Tensor> {
     let centred = centre.subtract(&x.detach())?;
     let scale = Centre::scale(&centred, eps)?;
@@ -109,7 +114,8 @@ fn composed(
         Ok((centre.subtract(g)? - kept.broadcast_mul(&along)?)?.broadcast_div(&scale)?)
     })?;
     match affine {
-        Some((gain, bias)) => Ok(n.broadcast_mul(gain)?.broadcast_add(bias)?),
+        Some((gain, None)) => Ok(n.broadcast_mul(gain)?),
+        Some((gain, Some(bias))) => Ok(n.broadcast_mul(gain)?.broadcast_add(bias)?),
         None => Ok(n),
     }
 }
@@ -126,7 +132,7 @@ mod tests {
             let gain = Tensor::randn(1f32, 0.1, d, &Device::Cpu)?;
             let bias = Tensor::randn(0f32, 0.1, d, &Device::Cpu)?;
             for centre in [Centre::Mean, Centre::Zero] {
-                for affine in [None, Some((&gain, &bias))] {
+                for affine in [None, Some((&gain, None)), Some((&gain, Some(&bias)))] {
                     let fused = normalize(&x, centre, 1e-5, affine)?;
                     let plain = composed(&x, centre, 1e-5, affine)?;
                     let diff = (fused - plain)?.abs()?.max_all()?.to_scalar::<f32>()?;

@@ -121,12 +121,12 @@ fn lanes(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     sums[0] + tail
 }
 
-/// `y = (x - centre) * scale`, then `* gain + bias` where given.
+/// `y = (x - centre) * scale`, then `* gain` and `+ bias` where given.
 pub fn scale_shift(
     y: &mut [f32],
     x: &[f32],
     (centre, scale): (f32, f32),
-    affine: Option<(&[f32], &[f32])>,
+    affine: Option<(&[f32], Option<&[f32]>)>,
 ) {
     Arch::new().dispatch(
         #[inline(always)]
@@ -136,7 +136,12 @@ pub fn scale_shift(
                     *y = (x - centre) * scale;
                 }
             }
-            Some((gain, bias)) => {
+            Some((gain, None)) => {
+                for ((y, x), g) in y.iter_mut().zip(x).zip(gain) {
+                    *y = (x - centre) * scale * g;
+                }
+            }
+            Some((gain, Some(bias))) => {
                 for (((y, x), g), b) in y.iter_mut().zip(x).zip(gain).zip(bias) {
                     *y = (x - centre) * scale * g + b;
                 }

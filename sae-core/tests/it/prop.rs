@@ -208,7 +208,7 @@ fn closed_form_gradients_are_those_of_central_differences() -> Result<()> {
         check_gradient("relu", &away, relu);
         check_gradient("softmax", &x, softmax);
         for centre in [Centre::Mean, Centre::Zero] {
-            check_gradient("norm", &x, |x| normalize(x, centre, 1e-5, Some((&gain, &bias))));
+            check_gradient("norm", &x, |x| normalize(x, centre, 1e-5, Some((&gain, Some(&bias)))));
         }
         let zero = Tensor::zeros(6, candle_core::DType::F32, &Device::Cpu)?;
         check_gradient("jump", &away, |x| jump(x, &zero));
@@ -253,7 +253,7 @@ fn operands_that_do_not_fit_are_refused_not_cut() -> Result<()> {
     refused("bias", linear(&x, &w, Some(&short)).map(drop));
     refused("thresholds", jump(&x, &right).map(drop));
     let (gain, bias) = (vector(6)?, vector(7)?);
-    refused("norm", normalize(&x, Centre::Mean, 1e-5, Some((&gain, &bias))).map(drop));
+    refused("norm", normalize(&x, Centre::Mean, 1e-5, Some((&gain, Some(&bias)))).map(drop));
     refused("above", encode_above(&x, &w, &right, Some(&short)).map(drop));
     refused("gated", encode_gated(&x, &w, &right, &short, &right).map(drop));
     refused("top-k", encode_top_k(&x, &w, &short, None, 2).map(drop));

@@ -1,6 +1,17 @@
 //! Model families: how each names its configuration fields and tensors.
 
+mod fields;
+mod gemma;
 mod gpt2;
+mod gpt_neo;
+mod gpt_neox;
+mod gptj;
+mod llama;
+mod opt;
+mod parts;
+mod phi;
+mod rms;
+mod rope;
 
 use sae_core::io::{Fields, Folder};
 
@@ -9,24 +20,59 @@ use crate::config::DecoderConfig;
 use crate::weights::Weights;
 use crate::{Error, Result};
 
+/// A family: the value of `model_type`, and how to read a model of it.
+struct Family {
+    model_type: &'static str,
+    config: fn(&Fields) -> Result<DecoderConfig>,
+    weights: fn(&Fields, &DecoderConfig, &mut Checkpoint) -> Result<Weights>,
+}
+
+const TABLE: [Family; 15] = [
+    Family { model_type: "gpt2", config: gpt2::config, weights: gpt2::weights },
+    Family { model_type: "gpt_neo", config: gpt_neo::config, weights: gpt_neo::weights },
+    Family { model_type: "gpt_neox", config: gpt_neox::config, weights: gpt_neox::weights },
+    Family { model_type: "gptj", config: gptj::config, weights: gptj::weights },
+    Family { model_type: "opt", config: opt::config, weights: opt::weights },
+    Family { model_type: "phi", config: phi::config, weights: phi::weights },
+    Family { model_type: "llama", config: llama::llama, weights: llama::weights },
+    Family { model_type: "mistral", config: llama::mistral, weights: llama::weights },
+    Family { model_type: "qwen2", config: llama::qwen2, weights: llama::weights },
+    Family { model_type: "qwen3", config: llama::qwen3, weights: llama::weights },
+    Family { model_type: "gemma", config: gemma::gemma, weights: gemma::weights },
+    Family { model_type: "gemma2", config: gemma::gemma2, weights: gemma::weights },
+    Family { model_type: "gemma3_text", config: gemma::gemma3, weights: gemma::weights },
+    Family { model_type: "gemma3", config: gemma::gemma3_vision, weights: gemma::weights },
+    Family { model_type: "phi3", config: llama::phi3, weights: llama::weights },
+];
+
 /// The values of `model_type` that can be loaded.
-pub const FAMILIES: &[&str] = &["gpt2"];
+pub const FAMILIES: [&str; TABLE.len()] = {
+    let mut names = [""; TABLE.len()];
+    let mut i = 0;
+    while i < TABLE.len() {
+        names[i] = TABLE[i].model_type;
+        i += 1;
+    }
+    names
+};
 
 /// Configuration and weights of the model in a folder.
 pub(crate) fn read(folder: &Folder) -> Result<(DecoderConfig, Weights)> {
     const CONFIG: &str = "config.json";
     let fields = Fields::parse(&folder.path(CONFIG), &folder.read(CONFIG)?)?;
-    match fields.text("model_type")?.as_deref() {
-        Some("gpt2") => {
-            let config = gpt2::config(&fields)?;
-            let weights = gpt2::weights(&config, &mut Checkpoint::open(folder)?)?;
-            Ok((config, weights))
-        }
-        Some(got) => Err(Error::UnknownFamily {
+    let Some(model_type) = fields.text("model_type")? else {
+        return Err(fields.wrong("model_type", "the name of a model family").into());
+    };
+    let Some(family) = TABLE.iter().find(|family| family.model_type == model_type) else {
+        return Err(Error::UnknownFamily {
             path: fields.path().to_owned(),
-            got: got.to_owned(),
-            known: FAMILIES,
-        }),
-        None => Err(fields.wrong("model_type", "the name of a model family").into()),
-    }
+            got: model_type,
+            known: &FAMILIES,
+        });
+    };
+    let config = (family.config)(&fields)?;
+    let mut file = Checkpoint::open(folder)?;
+    let weights = (family.weights)(&fields, &config, &mut file)?;
+    file.check_all_used()?;
+    Ok((config, weights))
 }
