@@ -211,6 +211,12 @@ pub enum Error {
         /// How many prompts.
         batch: usize,
     },
+    /// An edit that reads a place which does not come before it.
+    #[error("`{at}` was not met yet: an edit that reads it must stand at a later place")]
+    NotSeenYet {
+        /// The place.
+        at: HookName,
+    },
     /// An operation that this SAE does not admit.
     #[error("{op}: not possible for {why}")]
     NotFoldable {

@@ -28,7 +28,7 @@ pub(crate) fn info(args: &InfoArgs, as_json: bool) -> Result<()> {
 /// What is known of an SAE, in the order in which people ask.
 fn rows(spec: &SaeSpec) -> Vec<(String, Value)> {
     let mut rows = vec![
-        ("architecture", json!(spec.architecture.as_str())),
+        ("architecture", json!(spec.architecture_name())),
         ("d_in", json!(spec.d_in)),
         ("d_sae", json!(spec.d_sae)),
         ("hook_name", json!(spec.hook.map(|h| h.to_string()))),

@@ -137,7 +137,7 @@ fn tell(args: &TrainArgs, trained: &Trained, as_json: bool) -> Result<()> {
     let spec = trained.sae.spec();
     let facts = json!({
         "output": args.output,
-        "architecture": spec.architecture.as_str(),
+        "architecture": spec.architecture_name(),
         "d_in": spec.d_in,
         "d_sae": spec.d_sae,
         "training_tokens": trained.n_training_samples,

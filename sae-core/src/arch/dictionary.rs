@@ -1,5 +1,7 @@
 //! `Dictionary`: what all architectures share - encoder, decoder, frame - around the latents of one.
 
+use std::borrow::Cow;
+
 use candle_core::{D, Tensor};
 
 use crate::hook::SaeSite;
@@ -17,6 +19,8 @@ pub struct Parts {
     pub(super) w_dec: Tensor,
     /// `[d_out]`
     pub(super) b_dec: Tensor,
+    /// `[d_out, d_in]`: lets the raw input of a transcoder pass by its latents.
+    pub(super) w_skip: Option<Tensor>,
     /// `[d_sae]`: multiplies latents inside decode (`finetuning_scaling_factor`, SAELens 3 to 5).
     pub(super) finetuning_scale: Option<Tensor>,
 }
@@ -76,6 +80,8 @@ impl<L: Latents> Dictionary<L> {
         let spec = &self.parts.spec;
         let x = x.to_dtype(self.parts.w_enc.dtype())?;
         let (x, frame) = Frame::flatten(spec, &x)?;
+        let skipped = self.parts.w_skip.as_ref().map(|w| linear(&x, &w.t()?, None)).transpose()?;
+        let frame = frame.skipping(skipped);
         let x = probe.at(SaeSite::Input, x)?;
         let (x, frame) = frame.normalize(spec, &x)?;
         let x = if spec.apply_b_dec_to_input { x.broadcast_sub(&self.parts.b_dec)? } else { x };
@@ -150,17 +156,17 @@ impl<L: Latents> Sae for Dictionary<L> {
         frame.unflatten(&frame.restore(&recons)?)
     }
 
-    fn tensors(&self) -> Vec<(&'static str, Tensor)> {
+    fn tensors(&self) -> Vec<(Cow<'static, str>, Tensor)> {
         let parts = &self.parts;
         let mut all = self.latents.tensors();
         all.push(("W_enc", parts.w_enc.clone()));
         all.push(("W_dec", parts.w_dec.clone()));
         all.push(("b_dec", parts.b_dec.clone()));
-        if let Some(scale) = &parts.finetuning_scale {
-            all.push(("finetuning_scaling_factor", scale.clone()));
-        }
+        all.extend(parts.w_skip.iter().map(|w_skip| ("W_skip", w_skip.clone())));
+        let scale = parts.finetuning_scale.iter();
+        all.extend(scale.map(|scale| ("finetuning_scaling_factor", scale.clone())));
         all.sort_by_key(|(name, _)| *name);
-        all
+        all.into_iter().map(|(name, tensor)| (Cow::Borrowed(name), tensor)).collect()
     }
 
     fn fold_w_dec_norm(&mut self) -> Result<()> {

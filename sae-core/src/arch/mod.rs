@@ -4,16 +4,20 @@ mod build;
 mod dictionary;
 mod gated;
 mod jumprelu;
+mod pursuit;
 mod select;
 mod standard;
+mod temporal;
 mod topk;
 
 pub use build::{WeightSource, build};
 pub use dictionary::Dictionary;
 pub use gated::Gated;
 pub use jumprelu::JumpRelu;
+pub use pursuit::PursuitSae;
 pub use select::select;
 pub use standard::Standard;
+pub use temporal::TemporalSae;
 pub use topk::TopK;
 
 /// `ReLU(x W_enc + b_enc)`.

@@ -1,5 +1,7 @@
 //! An SAE of a few latents of another: what one feature does, for the price of one encoder column.
 
+use std::borrow::Cow;
+
 use candle_core::Tensor;
 
 use super::build::{WeightSource, build};
@@ -7,7 +9,7 @@ use crate::sae::{Architecture, Sae};
 use crate::{Error, Result};
 
 /// The SAE of `features` alone, in that order, where a latent does not depend on the others; `None` for
-/// architectures whose latents compete (TopK).
+/// architectures whose latents compete (TopK) or follow one another.
 ///
 /// # Errors
 /// A feature that the SAE does not have.
@@ -18,7 +20,10 @@ pub fn select(sae: &dyn Sae, features: &[usize]) -> Result<Option<Box<dyn Sae>>>
     }
     match spec.architecture {
         Architecture::Standard { .. } | Architecture::Gated | Architecture::JumpRelu => {}
-        Architecture::TopK { .. } => return Ok(None),
+        Architecture::TopK { .. }
+        | Architecture::AbsTopK { .. }
+        | Architecture::MatchingPursuit(_)
+        | Architecture::Temporal(_) => return Ok(None),
     }
     let mut few = spec.clone();
     few.d_sae = features.len();
@@ -30,7 +35,7 @@ pub fn select(sae: &dyn Sae, features: &[usize]) -> Result<Option<Box<dyn Sae>>>
 }
 
 struct Selected {
-    tensors: Vec<(&'static str, Tensor)>,
+    tensors: Vec<(Cow<'static, str>, Tensor)>,
     index: Tensor,
 }
 
@@ -44,12 +49,12 @@ impl WeightSource for Selected {
     }
 
     fn take_if_there(&mut self, name: &str, _: &[usize]) -> Result<Option<Tensor>> {
-        let Some((_, tensor)) = self.tensors.iter().find(|(n, _)| *n == name) else {
+        let Some((_, tensor)) = self.tensors.iter().find(|(n, _)| n == name) else {
             return Ok(None);
         };
-        // Latents are the last axis of everything but W_dec; b_dec has none.
+        // Latents are the last axis of everything but W_dec; b_dec and W_skip have none.
         Ok(Some(match name {
-            "b_dec" => tensor.clone(),
+            "b_dec" | "W_skip" => tensor.clone(),
             "W_dec" => tensor.index_select(&self.index, 0)?,
             _ => tensor.contiguous()?.index_select(&self.index, tensor.rank() - 1)?,
         }))

@@ -1,10 +1,11 @@
-//! TopK (arXiv 2406.04093): the `k` largest pre-activations of each row, through a ReLU.
+//! TopK (arXiv 2406.04093): the `k` largest pre-activations of each row, through a ReLU; AbsTopK
+//! (arXiv 2510.00404): the `k` largest magnitudes, signs kept.
 
 use candle_core::Tensor;
 
 use super::dictionary::{Latents, Parts, decoder_norms};
 use crate::hook::SaeSite;
-use crate::ops::{encode_top_k, keep_top_k, linear};
+use crate::ops::{encode_top_k, keep_top_k, keep_top_k_abs, linear};
 use crate::sae::{Codes, Probe};
 use crate::{Error, Result};
 
@@ -15,6 +16,8 @@ pub struct TopK {
     pub(super) b_enc: Tensor,
     /// Latents kept per row.
     pub(super) k: usize,
+    /// Choose by magnitude, and keep signs.
+    pub(super) signed: bool,
     /// Choose by pre-activation times decoder norm, and divide by it in decode.
     pub(super) rescale: bool,
     /// Decoder norms and their reciprocals, `[d_sae]`, while `rescale` holds.
@@ -29,10 +32,13 @@ impl Latents for TopK {
             Some((norms, _)) => pre.broadcast_mul(norms)?,
             None => pre,
         };
-        keep_top_k(&pre, self.k)
+        if self.signed { keep_top_k_abs(&pre, self.k) } else { keep_top_k(&pre, self.k) }
     }
 
     fn encode_sparse(&self, parts: &Parts, x: &Tensor) -> Result<Codes> {
+        if self.signed {
+            return Codes::from_dense(&self.encode(parts, x, &mut ())?);
+        }
         let scale = self.norms.as_ref().map(|(norms, _)| norms);
         encode_top_k(x, &parts.w_enc, &self.b_enc, scale, self.k)
     }

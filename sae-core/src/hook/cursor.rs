@@ -16,6 +16,7 @@ pub struct Cursor<'p, 'a> {
     fired: BTreeSet<HookName>,
     run_through: bool,
     kept: Vec<(HookName, Tensor)>,
+    remembered: Vec<(HookName, Tensor)>,
     taps: Vec<(HookName, Var)>,
 }
 
@@ -28,6 +29,7 @@ impl<'p, 'a> Cursor<'p, 'a> {
             fired: BTreeSet::new(),
             run_through: false,
             kept: Vec::new(),
+            remembered: Vec::new(),
             taps: Vec::new(),
         }
     }
@@ -42,6 +44,15 @@ impl<'p, 'a> Cursor<'p, 'a> {
     /// The tokens that are being run, if the run began from tokens.
     pub fn batch(&self) -> Option<&'p Batch> {
         self.batch
+    }
+
+    /// The value that an edit [reads](super::Intervene::reads) at another place.
+    ///
+    /// # Errors
+    /// The place does not come before the edit in a forward pass.
+    pub fn seen(&self, from: HookName) -> Result<Tensor> {
+        let found = self.remembered.iter().rev().find(|(name, _)| *name == from);
+        found.map(|(_, act)| act.clone()).ok_or(Error::NotSeenYet { at: from })
     }
 
     /// Pass the activation found at `at`; what comes back goes on through the model.
@@ -62,6 +73,7 @@ impl<'p, 'a> Cursor<'p, 'a> {
                         None => self.kept.push((at, value)),
                     }
                 }
+                Step::Remember => self.remembered.push((at, act.clone())),
                 Step::Intervene(how) => {
                     act = how.apply_within(act, at, self)?;
                     if *act.shape() != shape {

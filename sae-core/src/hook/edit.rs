@@ -28,6 +28,11 @@ pub trait Intervene: Send + Sync {
         self.apply(act, at)
     }
 
+    /// Another place whose value the edit needs (a transcoder reads there); see [`Cursor::seen`].
+    fn reads(&self) -> Option<HookName> {
+        None
+    }
+
     /// The hook points that this edit fires when it stands at `at`, in order.
     fn inner_places(&self, _at: HookName) -> Vec<HookName> {
         Vec::new()
@@ -153,6 +158,10 @@ impl<I: Intervene> Intervene for Only<I> {
         hooks: &mut Cursor<'_, '_>,
     ) -> Result<Tensor> {
         self.limit(&act, &self.edit.apply_within(act.clone(), at, hooks)?, at)
+    }
+
+    fn reads(&self) -> Option<HookName> {
+        self.edit.reads()
     }
 
     fn inner_places(&self, at: HookName) -> Vec<HookName> {

@@ -23,6 +23,8 @@ pub enum Logits {
 pub(super) enum Step<'a> {
     Capture,
     Intervene(Arc<dyn Intervene + 'a>),
+    /// Keep the value for an edit that stands at a later place.
+    Remember,
     Tap,
 }
 
@@ -68,6 +70,9 @@ impl<'a> Plan<'a> {
     /// Change the activation found at `at`.
     #[must_use]
     pub fn intervene(mut self, at: HookName, how: impl Intervene + 'a) -> Self {
+        if let Some(from) = how.reads() {
+            self.push(from, Step::Remember);
+        }
         self.push(at, Step::Intervene(Arc::new(how)));
         self
     }

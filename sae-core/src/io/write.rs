@@ -39,9 +39,9 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// As [`write_atomic`].
-pub fn write_tensors<'n>(
+pub fn write_tensors<N: AsRef<str>>(
     path: &Path,
-    tensors: impl IntoIterator<Item = (&'n str, Tensor)>,
+    tensors: impl IntoIterator<Item = (N, Tensor)>,
 ) -> Result<()> {
     let mut buffers = Vec::new();
     for (name, tensor) in tensors {
@@ -55,7 +55,9 @@ pub fn write_tensors<'n>(
     };
     let views = buffers
         .iter()
-        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .map(|(name, shape, bytes)| {
+            Ok((name.as_ref(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+        })
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(bad)?;
     write_atomic(path, &safetensors::serialize(views, None).map_err(bad)?)

@@ -52,6 +52,21 @@ pub fn keep_top_k(h: &Tensor, k: usize) -> Result<Tensor> {
     })
 }
 
+/// The `k` of each row that are largest in magnitude, signs kept; zero elsewhere. Ties go to the
+/// lower index.
+///
+/// # Errors
+/// The tensor operation failed.
+pub fn keep_top_k_abs(h: &Tensor, k: usize) -> Result<Tensor> {
+    gated(h, move |h, f| {
+        f.fill(0.0);
+        let magnitudes: Vec<f32> = h.iter().map(|h| h.abs()).collect();
+        for (index, _) in top_k_row(&magnitudes, k) {
+            f[index as usize] = h[index as usize];
+        }
+    })
+}
+
 /// A row function whose output is the input where it is not zero: the gradient passes there.
 fn gated(h: &Tensor, row: impl Fn(&[f32], &mut [f32]) + Send + Sync) -> Result<Tensor> {
     let plain = h.detach();

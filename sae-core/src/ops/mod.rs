@@ -22,7 +22,7 @@ pub use best::top_k_row;
 pub use cpu::{F32s, is_cpu_f32};
 pub use decode::{decode_into, decode_rows};
 pub use encode::{encode_above, encode_best, encode_gated, encode_rows, encode_top_k};
-pub use latent::{jump, keep_top_k, relu};
+pub use latent::{jump, keep_top_k, keep_top_k_abs, relu};
 pub use linear::{Linear, linear};
 pub use norm::{Centre, normalize};
 pub use pointwise::{Activation, activate};

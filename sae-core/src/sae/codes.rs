@@ -58,6 +58,17 @@ impl Codes {
         Self { d_sae, offsets, indices, values }
     }
 
+    /// From the entries of each row, latents rising.
+    pub(crate) fn from_rows(d_sae: usize, rows: &[Vec<(u32, f32)>]) -> Self {
+        let mut offsets = vec![0];
+        offsets.extend(rows.iter().scan(0, |sum, row| {
+            *sum += row.len();
+            Some(*sum)
+        }));
+        let (indices, values) = rows.iter().flatten().copied().unzip();
+        Self { d_sae, offsets, indices, values }
+    }
+
     /// The non-zero entries of dense activations, `[.., d_sae]`, leading axes flattened.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Tensor};
 
-use super::spec::{Normalize, Reshape, SaeSpec};
+use super::spec::{Architecture, Normalize, Reshape, SaeSpec};
 use crate::{Error, Result};
 
 /// How one input was flattened and normalised; `decode` undoes it.
@@ -19,6 +19,10 @@ pub struct Frame {
     heads: Option<(usize, usize)>,
     /// The axes before the last of the flattened input.
     leading: Option<Vec<usize>>,
+    /// Added to the latents before they are decoded, `[.., d_sae]`: what a temporal SAE predicts.
+    predicted: Option<Tensor>,
+    /// Added to the output, `[.., d_out]`: what a transcoder lets pass by its latents.
+    skipped: Option<Tensor>,
 }
 
 impl Frame {
@@ -44,7 +48,17 @@ impl Frame {
     ///
     /// `constant_norm_rescale`: `x sqrt(d_in) / |x|`. `layer_norm`: `(x - mean) / (std + 1e-5)`
     /// with the unbiased standard deviation; the output is `y std + mean`.
+    ///
+    /// What a transcoder writes is not what it reads: nothing is undone.
     pub(crate) fn normalize(self, spec: &SaeSpec, x: &Tensor) -> Result<(Tensor, Self)> {
+        let (x, frame) = self.normalize_in(spec, x)?;
+        Ok(match spec.transcoder {
+            Some(_) => (x, Self { mean: None, scale: None, ..frame }),
+            None => (x, frame),
+        })
+    }
+
+    fn normalize_in(self, spec: &SaeSpec, x: &Tensor) -> Result<(Tensor, Self)> {
         #[allow(clippy::cast_precision_loss)]
         let d_in = spec.d_in as f64;
         match spec.normalize_activations {
@@ -56,6 +70,15 @@ impl Frame {
                 let scale = (norm / d_in.sqrt())?;
                 Ok((x.broadcast_div(&scale)?, Self { scale: Some(scale), ..self }))
             }
+            Normalize::ConstantScalarRescale => {
+                let Architecture::Temporal(temporal) = &spec.architecture else {
+                    return Ok((x.clone(), self));
+                };
+                let factor = temporal.activation_normalization_factor;
+                #[allow(clippy::cast_possible_truncation)]
+                let undo = Tensor::new(&[(1.0 / factor) as f32], x.device())?;
+                Ok(((x * factor)?, Self { scale: Some(undo.to_dtype(x.dtype())?), ..self }))
+            }
             Normalize::LayerNorm => {
                 const EPS: f64 = 1e-5;
                 let mean = x.mean_keepdim(D::Minus1)?;
@@ -66,6 +89,24 @@ impl Frame {
                 Ok((x, Self { mean: Some(mean), scale: Some(std), ..self }))
             }
         }
+    }
+
+    /// Latents with what was predicted of them: `[.., d_sae]`.
+    pub(crate) fn with_predicted(&self, acts: &Tensor) -> Result<Tensor> {
+        match &self.predicted {
+            Some(predicted) => Ok((acts + predicted)?),
+            None => Ok(acts.clone()),
+        }
+    }
+
+    /// Remember latents that were predicted.
+    pub(crate) fn predicting(self, predicted: Tensor) -> Self {
+        Self { predicted: Some(predicted), ..self }
+    }
+
+    /// Remember what passes by the latents.
+    pub(crate) fn skipping(self, skipped: Option<Tensor>) -> Self {
+        Self { skipped, ..self }
     }
 
     /// The axes before the last of the flattened input; `None` in a default frame.
@@ -81,6 +122,9 @@ impl Frame {
         }
         if let Some(mean) = &self.mean {
             y = y.broadcast_add(mean)?;
+        }
+        if let Some(skipped) = &self.skipped {
+            y = (y + skipped)?;
         }
         Ok(y)
     }

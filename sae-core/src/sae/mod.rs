@@ -7,13 +7,15 @@ mod run;
 mod spec;
 mod splice;
 
+use std::borrow::Cow;
+
 use candle_core::Tensor;
 
 pub use codes::Codes;
 pub use edit::{FeatureEdit, FeatureOp};
 pub use frame::Frame;
 pub use run::RunWithSaes;
-pub use spec::{Architecture, Normalize, Reshape, SaeSpec};
+pub use spec::{Architecture, MatchingPursuit, Normalize, Reshape, SaeSpec, Temporal, Transcoder};
 pub use splice::{SaeExt, Splice};
 
 use crate::hook::SaeSite;
@@ -59,7 +61,7 @@ pub trait Sae: Send + Sync {
     fn decode_with(&self, acts: &Tensor, frame: &Frame, probe: &mut dyn Probe) -> Result<Tensor>;
 
     /// The weights under SAELens' names, in the order in which SAELens writes them.
-    fn tensors(&self) -> Vec<(&'static str, Tensor)>;
+    fn tensors(&self) -> Vec<(Cow<'static, str>, Tensor)>;
 
     /// `[.., d_in]` -> codes, one row per input, without a dense `[.., d_sae]` in between.
     ///

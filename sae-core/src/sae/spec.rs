@@ -22,8 +22,59 @@ pub enum Architecture {
         /// Choose by pre-activation times decoder norm, and divide by it in decode.
         rescale_acts_by_decoder_norm: bool,
     },
+    /// The `k` pre-activations of each row that are largest in magnitude, signs kept
+    /// (arXiv 2510.00404).
+    AbsTopK {
+        /// Latents kept per row.
+        k: usize,
+        /// Choose by pre-activation times decoder norm, and divide by it in decode.
+        rescale_acts_by_decoder_norm: bool,
+    },
     /// Pre-activations above a threshold per latent (arXiv 2407.14435).
     JumpRelu,
+    /// Latents chosen greedily, one after another, by what is left of the input.
+    MatchingPursuit(MatchingPursuit),
+    /// What the positions before predict, and what is new (arXiv 2511.01836).
+    Temporal(Temporal),
+}
+
+/// When matching pursuit stops.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MatchingPursuit {
+    /// A row is done when so little is left of it; 0 for never.
+    pub residual_threshold: f64,
+    /// Latents chosen per row, at most; `d_in` when nothing is said.
+    pub max_iterations: Option<usize>,
+    /// A row is done when no new latent was chosen.
+    pub stop_on_duplicate_support: bool,
+}
+
+/// The attention of a temporal SAE, and how it makes latents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Temporal {
+    /// Heads of each attention layer.
+    pub n_heads: usize,
+    /// Attention layers.
+    pub n_attn_layers: usize,
+    /// Queries and keys are `d_sae / bottleneck_factor` wide.
+    pub bottleneck_factor: usize,
+    /// Only the largest latents are kept (`sae_diff_type` is `topk`).
+    pub top_k: bool,
+    /// How many.
+    pub kval_topk: Option<usize>,
+    /// `W_enc` is the transpose of `W_dec`.
+    pub tied_weights: bool,
+    /// What inputs are multiplied by, and outputs divided by (`constant_scalar_rescale`).
+    pub activation_normalization_factor: f64,
+}
+
+/// An SAE that reads one place and writes another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transcoder {
+    /// Width of the output.
+    pub d_out: usize,
+    /// A linear map of the raw input is added to the output.
+    pub skip: bool,
 }
 
 impl Architecture {
@@ -33,12 +84,27 @@ impl Architecture {
             Self::Standard { .. } => "standard",
             Self::Gated => "gated",
             Self::TopK { .. } => "topk",
+            Self::AbsTopK { .. } => "abstopk",
             Self::JumpRelu => "jumprelu",
+            Self::MatchingPursuit(_) => "matching_pursuit",
+            Self::Temporal(_) => "temporal",
         }
     }
 
     /// The names of all architectures that can be loaded.
-    pub const NAMES: [&'static str; 4] = ["standard", "gated", "topk", "jumprelu"];
+    pub const NAMES: [&'static str; 11] = [
+        "standard",
+        "gated",
+        "topk",
+        "abstopk",
+        "jumprelu",
+        "matching_pursuit",
+        "temporal",
+        "transcoder",
+        "skip_transcoder",
+        "jumprelu_transcoder",
+        "jumprelu_skip_transcoder",
+    ];
 }
 
 /// What is done to activations before the SAE sees them.
@@ -55,16 +121,19 @@ pub enum Normalize {
     ConstantNormRescale,
     /// Each vector to mean 0 and standard deviation 1, undone after decoding.
     LayerNorm,
+    /// Times a constant, undone after decoding (temporal SAEs).
+    ConstantScalarRescale,
 }
 
 impl Normalize {
     /// Every mode.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::None,
         Self::ExpectedAverageOnlyIn,
         Self::CovarianceWhitening,
         Self::ConstantNormRescale,
         Self::LayerNorm,
+        Self::ConstantScalarRescale,
     ];
 
     /// The name SAELens gives it.
@@ -75,6 +144,7 @@ impl Normalize {
             Self::CovarianceWhitening => "covariance_whitening",
             Self::ConstantNormRescale => "constant_norm_rescale",
             Self::LayerNorm => "layer_norm",
+            Self::ConstantScalarRescale => "constant_scalar_rescale",
         }
     }
 }
@@ -114,8 +184,12 @@ pub struct SaeSpec {
     pub normalize_activations: Normalize,
     /// How activations are reshaped first.
     pub reshape_activations: Reshape,
-    /// The hook it was trained on, when the file says.
+    /// The hook it was trained on, when the file says: the one it reads.
     pub hook: Option<HookName>,
+    /// What makes it a transcoder.
+    pub transcoder: Option<Transcoder>,
+    /// The hook that a transcoder's output stands for, when the file says.
+    pub hook_out: Option<HookName>,
     /// Everything else that the file says about model, dataset and training.
     pub metadata: Map<String, Value>,
 }
@@ -131,8 +205,33 @@ impl SaeSpec {
             normalize_activations: Normalize::None,
             reshape_activations: Reshape::None,
             hook: None,
+            transcoder: None,
+            hook_out: None,
             metadata: Map::new(),
         }
+    }
+
+    /// Width of the output, heads flattened.
+    pub fn d_out(&self) -> usize {
+        self.transcoder.map_or(self.d_in, |transcoder| transcoder.d_out)
+    }
+
+    /// The name SAELens gives the architecture.
+    pub fn architecture_name(&self) -> &'static str {
+        match (&self.architecture, self.transcoder) {
+            (Architecture::JumpRelu, Some(Transcoder { skip: true, .. })) => {
+                "jumprelu_skip_transcoder"
+            }
+            (Architecture::JumpRelu, Some(_)) => "jumprelu_transcoder",
+            (_, Some(Transcoder { skip: true, .. })) => "skip_transcoder",
+            (_, Some(_)) => "transcoder",
+            (architecture, None) => architecture.as_str(),
+        }
+    }
+
+    /// The hook whose value the SAE's output stands for.
+    pub fn splice_at(&self) -> Option<HookName> {
+        if self.transcoder.is_some() { self.hook_out } else { self.hook }
     }
 
     /// The same spec at a hook.

@@ -6,7 +6,8 @@ use super::{Probe, Sae};
 use crate::hook::{Cursor, HookName, Intervene, Plan, SaeSite};
 use crate::{Error, Result};
 
-/// Puts an SAE's reconstruction in place of an activation.
+/// Puts an SAE's reconstruction in place of an activation; a transcoder's, in place of what the part
+/// of the model did that it stands for.
 ///
 /// Fires `hook_sae_input`, `_acts_pre`, `_acts_post`, `_recons`, `_error` (only with the error
 /// term) and `_output` under the name of its place; plans may capture, change and tap each.
@@ -91,12 +92,16 @@ impl Intervene for Splice<'_> {
         hooks: &mut Cursor<'_, '_>,
     ) -> Result<Tensor> {
         let bypass = self.bypass(&act, at, hooks)?;
+        let read = match self.reads() {
+            Some(from) => hooks.seen(from)?,
+            None => act.clone(),
+        };
         let mut within = Within { at, hooks };
-        let seen = if self.straight_through { act.detach() } else { act.clone() };
+        let seen = if self.straight_through { read.detach() } else { read.clone() };
         let (acts, frame) = self.sae.encode_with(&seen, &mut within)?;
         let mut out = self.sae.decode_with(&acts, &frame, &mut within)?;
         if self.use_error_term {
-            let mut error = (&act - self.sae.reconstruct(&act.detach())?)?.detach();
+            let mut error = (&act - self.sae.reconstruct(&read.detach())?)?.detach();
             if let Some(mask) = &bypass {
                 error = mask.where_cond(&error.zeros_like()?, &error)?;
             }
@@ -112,13 +117,19 @@ impl Intervene for Splice<'_> {
         within.at(SaeSite::Output, out)
     }
 
+    /// A transcoder reads its input where it was trained to, and writes where it is spliced in.
+    fn reads(&self) -> Option<HookName> {
+        let spec = self.sae.spec();
+        spec.transcoder.and(spec.hook)
+    }
+
     fn inner_places(&self, at: HookName) -> Vec<HookName> {
         let fires = |site: &&SaeSite| self.use_error_term || **site != SaeSite::Error;
         SaeSite::ALL.iter().filter(fires).map(|site| at.sae(*site)).collect()
     }
 
     fn check(&self, at: HookName, width: Option<usize>) -> Result<()> {
-        let want = self.sae.spec().d_in;
+        let want = self.sae.spec().d_out();
         match width {
             None => Err(Error::NotPerPosition { at }),
             Some(got) if got != want => Err(Error::WidthMismatch { at, got, want }),
@@ -141,7 +152,7 @@ impl<'a> SaeExt<'a> for Plan<'a> {
     fn with_saes(self, saes: &[&'a dyn Sae], use_error_term: bool) -> Result<Self> {
         let mut plan = self;
         for sae in saes {
-            let at = sae.spec().hook.ok_or(Error::NoHook)?;
+            let at = sae.spec().splice_at().ok_or(Error::NoHook)?;
             if !plan.inner_places(at).is_empty() {
                 return Err(Error::TwoSaes { at });
             }

@@ -24,10 +24,10 @@ pub fn save(dir: &Path, sae: &dyn Sae, log_sparsity: Option<&Tensor>) -> Result<
         why: "tanh-relu latents, which that version does not know",
     })?;
     let mut tensors = sae.tensors();
-    if let Some(at) = tensors.iter().position(|(n, _)| *n == "finetuning_scaling_factor") {
+    if let Some(at) = tensors.iter().position(|(n, _)| n == "finetuning_scaling_factor") {
         let (_, scale) = tensors.remove(at);
         for (name, tensor) in &mut tensors {
-            if *name == "W_dec" {
+            if name == "W_dec" {
                 *tensor = tensor.broadcast_mul(&scale.unsqueeze(1)?)?;
             }
         }
@@ -46,7 +46,7 @@ fn config(spec: &SaeSpec) -> Option<Map<String, Value>> {
     metadata.insert("sae_lens_version".to_owned(), json!(WRITTEN_VERSION));
     let mut cfg = Map::new();
     let mut put = |key: &str, value: Value| cfg.insert(key.to_owned(), value);
-    put("architecture", json!(spec.architecture.as_str()));
+    put("architecture", json!(spec.architecture_name()));
     put("d_in", json!(spec.d_in));
     put("d_sae", json!(spec.d_sae));
     put("dtype", json!("float32"));
@@ -54,13 +54,32 @@ fn config(spec: &SaeSpec) -> Option<Map<String, Value>> {
     put("apply_b_dec_to_input", json!(spec.apply_b_dec_to_input));
     put("normalize_activations", json!(spec.normalize_activations.as_str()));
     put("reshape_activations", json!(spec.reshape_activations.as_str()));
-    match spec.architecture {
+    match &spec.architecture {
         Architecture::Standard { tanh: true } => return None,
-        Architecture::TopK { k, rescale_acts_by_decoder_norm } => {
+        Architecture::TopK { k, rescale_acts_by_decoder_norm }
+        | Architecture::AbsTopK { k, rescale_acts_by_decoder_norm } => {
             put("k", json!(k));
             put("rescale_acts_by_decoder_norm", json!(rescale_acts_by_decoder_norm));
         }
-        _ => {}
+        Architecture::MatchingPursuit(stop) => {
+            put("residual_threshold", json!(stop.residual_threshold));
+            put("max_iterations", json!(stop.max_iterations));
+            put("stop_on_duplicate_support", json!(stop.stop_on_duplicate_support));
+        }
+        Architecture::Temporal(temporal) => {
+            put("n_heads", json!(temporal.n_heads));
+            put("n_attn_layers", json!(temporal.n_attn_layers));
+            put("bottleneck_factor", json!(temporal.bottleneck_factor));
+            put("sae_diff_type", json!(if temporal.top_k { "topk" } else { "relu" }));
+            put("kval_topk", json!(temporal.kval_topk));
+            put("tied_weights", json!(temporal.tied_weights));
+            let factor = temporal.activation_normalization_factor;
+            put("activation_normalization_factor", json!(factor));
+        }
+        Architecture::Standard { .. } | Architecture::Gated | Architecture::JumpRelu => {}
+    }
+    if let Some(transcoder) = spec.transcoder {
+        put("d_out", json!(transcoder.d_out));
     }
     put("metadata", Value::Object(metadata));
     Some(cfg)

@@ -54,7 +54,7 @@ impl Sae for SplitSae {
         probe.at(SaeSite::Recons, (&halves[0] - &halves[1])?)
     }
 
-    fn tensors(&self) -> Vec<(&'static str, Tensor)> {
-        vec![("W_dec", self.decoder.clone())]
+    fn tensors(&self) -> Vec<(std::borrow::Cow<'static, str>, Tensor)> {
+        vec![("W_dec".into(), self.decoder.clone())]
     }
 }

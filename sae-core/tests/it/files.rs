@@ -85,7 +85,7 @@ fn wrong_configurations_are_refused_by_field() {
         |fields: &str| format!(r#"{{"d_in":4,"d_sae":8,"sae_lens_version":"6.0.0",{fields}}}"#);
     refused(
         &v6(r#""architecture":"gatted""#),
-        &["`architecture`", "gatted", "one of standard, gated, topk, jumprelu"],
+        &["`architecture`", "gatted", "one of standard, gated, topk, abstopk, jumprelu"],
     );
     refused(&v6(r#""architecture":"topk""#), &["`k` is missing"]);
     refused(

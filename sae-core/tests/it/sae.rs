@@ -159,7 +159,7 @@ fn a_finetuned_scale_acts_inside_decode_only_and_is_folded_when_saved() -> Resul
     let x = inputs(5, 6);
     let plain = build(spec.clone(), &mut Given(weights.clone()))?;
     let scale = (Tensor::rand(0f32, 1.0, 12, x.device())? + 0.5)?;
-    weights.push(("finetuning_scaling_factor", scale.clone()));
+    weights.push(("finetuning_scaling_factor".into(), scale.clone()));
     let finetuned = build(spec, &mut Given(weights))?;
     let (acts, frame) = finetuned.encode(&x)?;
     Tolerance::Bits.check(&acts, &plain.encode(&x)?.0, "latents are not scaled");
@@ -197,7 +197,7 @@ fn a_decoder_row_of_zeros_does_no_harm() -> Result<()> {
     let spec = SaeSpec::new(architecture, 6, 12);
     let mut weights = random(spec.clone()).tensors();
     for (name, tensor) in &mut weights {
-        if *name == "W_dec" {
+        if name == "W_dec" {
             let zero = Tensor::zeros((1, 6), tensor.dtype(), tensor.device())?;
             *tensor = Tensor::cat(&[&zero, &tensor.narrow(0, 1, 11)?], 0)?;
         }

@@ -124,8 +124,9 @@ fn ablating_a_latent_takes_its_share_and_nothing_else_away() -> Result<()> {
     let (model, batch) = toy();
     for spec in specs(6, 20) {
         // Only without a scale in decode is the share `f W_dec`.
-        if spec.architecture
-            == (sae_core::sae::Architecture::TopK { k: 4, rescale_acts_by_decoder_norm: true })
+        use sae_core::sae::Architecture::{AbsTopK, TopK};
+        if let TopK { rescale_acts_by_decoder_norm: true, .. }
+        | AbsTopK { rescale_acts_by_decoder_norm: true, .. } = spec.architecture
         {
             continue;
         }
@@ -134,7 +135,7 @@ fn ablating_a_latent_takes_its_share_and_nothing_else_away() -> Result<()> {
         let spliced = || Plan::new().intervene(AT, Splice::new(sae.as_ref()).use_error_term(true));
         let before = model.run(&batch, &spliced().capture(acts).capture(output))?;
         let f = before.require(acts)?;
-        let strongest = f.flatten_to(1)?.sum(0)?.argmax(0)?.to_scalar::<u32>()?;
+        let strongest = f.flatten_to(1)?.abs()?.sum(0)?.argmax(0)?.to_scalar::<u32>()?;
         let strongest = usize::try_from(strongest).unwrap();
         let edit = FeatureEdit::ablate([strongest]);
         let after = model.run(&batch, &spliced().intervene(acts, edit).capture(output))?;

@@ -27,7 +27,9 @@ pub(crate) fn plan<'a>(
         let splice = Splice::new(sae.as_ref())
             .use_error_term(case.flag("use_error_term"))
             .exclude_tokens(exclude.to_vec());
-        plan = plan.intervene(*at, splice);
+        // A transcoder is named by what it reads, and stands where it writes.
+        let at = sae.spec().splice_at().unwrap_or(*at);
+        plan = plan.intervene(at, splice);
     }
     for edit in case.param("interventions").and_then(Value::as_array).into_iter().flatten() {
         let at: HookName =

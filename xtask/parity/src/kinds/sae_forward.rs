@@ -128,7 +128,7 @@ fn cfg(case: &Case, sae: &dyn Sae, legacy: bool, raw: &Value) -> Value {
     let spec = sae.spec();
     let meta = |key: &str| spec.metadata.get(key).cloned().unwrap_or(Value::Null);
     let mut cfg = json!({
-        "architecture": spec.architecture.as_str(),
+        "architecture": spec.architecture_name(),
         "d_in": spec.d_in,
         "d_sae": spec.d_sae,
         "apply_b_dec_to_input": spec.apply_b_dec_to_input,
@@ -136,9 +136,31 @@ fn cfg(case: &Case, sae: &dyn Sae, legacy: bool, raw: &Value) -> Value {
         "reshape_activations": spec.reshape_activations.as_str(),
         "metadata": spec.metadata,
     });
-    if let Architecture::TopK { k, rescale_acts_by_decoder_norm } = spec.architecture {
-        cfg["k"] = json!(k);
-        cfg["rescale_acts_by_decoder_norm"] = json!(rescale_acts_by_decoder_norm);
+    match &spec.architecture {
+        Architecture::TopK { k, rescale_acts_by_decoder_norm }
+        | Architecture::AbsTopK { k, rescale_acts_by_decoder_norm } => {
+            cfg["k"] = json!(k);
+            cfg["rescale_acts_by_decoder_norm"] = json!(rescale_acts_by_decoder_norm);
+        }
+        Architecture::MatchingPursuit(stop) => {
+            cfg["residual_threshold"] = json!(stop.residual_threshold);
+            cfg["max_iterations"] = json!(stop.max_iterations);
+            cfg["stop_on_duplicate_support"] = json!(stop.stop_on_duplicate_support);
+        }
+        Architecture::Temporal(temporal) => {
+            cfg["n_heads"] = json!(temporal.n_heads);
+            cfg["n_attn_layers"] = json!(temporal.n_attn_layers);
+            cfg["bottleneck_factor"] = json!(temporal.bottleneck_factor);
+            cfg["sae_diff_type"] = json!(if temporal.top_k { "topk" } else { "relu" });
+            cfg["kval_topk"] = json!(temporal.kval_topk);
+            cfg["tied_weights"] = json!(temporal.tied_weights);
+            let factor = temporal.activation_normalization_factor;
+            cfg["activation_normalization_factor"] = json!(factor);
+        }
+        _ => {}
+    }
+    if let Some(transcoder) = spec.transcoder {
+        cfg["d_out"] = json!(transcoder.d_out);
     }
     if legacy {
         // Folding the trainer's scale did not change what version 5 said of normalisation; what the
