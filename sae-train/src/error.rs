@@ -28,6 +28,9 @@ pub enum Error {
         /// `d_in`.
         want: usize,
     },
+    /// Activations whose covariance has no eigenvectors.
+    #[error("the covariance of the activations is not finite; look at the activations")]
+    Covariance,
     /// A loss that is no number.
     #[error("step {step}: {name} is {value}; lower the learning rate, or look at the activations")]
     NotFinite {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sae_core::metric::{Metric, MetricSink};
-use sae_core::sae::{Normalize, Sae, SaeSpec};
+use sae_core::sae::{Normalize, Sae, SaeSpec, Whitening};
 use sae_core::source::{ActivationSource, Position};
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ use crate::params::Params;
 use crate::scale::{NormEstimate, fold};
 use crate::schedule::checkpoint_thresholds;
 use crate::trainer::{Step, Trainer};
+use crate::whiten::{EPS, Whitened, WhiteningEstimate};
 use crate::{Error, Result};
 
 /// Activations that `b_dec` may begin at.
@@ -51,9 +52,9 @@ pub enum Outcome {
 
 /// A trained SAE.
 pub struct Trained {
-    /// For inference: scale and norms folded.
+    /// For inference: scale, whitening and norms folded.
     pub sae: Box<dyn Sae>,
-    /// Weights with the scale folded, as they were trained otherwise.
+    /// Weights with the scale folded, as they were trained otherwise (not with a whitening folded).
     pub params: Params,
     /// `log10` of each latent's density in the last window.
     pub log_sparsity: Vec<f64>,
@@ -79,9 +80,42 @@ pub fn fit(
     source: &mut dyn ActivationSource,
     around: Surroundings<'_>,
 ) -> Result<Outcome> {
+    let Some(whitening) = estimate_whitening(config, source)? else {
+        return fit_plain(config, source, around);
+    };
+    let mut whitened = Whitened { inner: source, whitening: whitening.clone() };
+    let mut outcome = fit_plain(config, &mut whitened, around)?;
+    if let Outcome::Done(trained) = &mut outcome {
+        trained.sae.fold_activation_whitening(&whitening)?;
+    }
+    Ok(outcome)
+}
+
+fn fit_plain(
+    config: &TrainConfig,
+    source: &mut dyn ActivationSource,
+    around: Surroundings<'_>,
+) -> Result<Outcome> {
     let identity = identity(config, source);
     let trainer = begin(config, source, around.checkpoints, &identity)?;
     go_on(config, trainer, source, around)
+}
+
+/// The map for `covariance_whitening`, from the first batches of the source, which are not trained on;
+/// `None` where nothing is whitened. A run that is resumed finds the same map.
+fn estimate_whitening(
+    config: &TrainConfig,
+    source: &mut dyn ActivationSource,
+) -> Result<Option<Whitening>> {
+    if config.normalize != Normalize::CovarianceWhitening {
+        return Ok(None);
+    }
+    source.seek(Position::default())?;
+    let mut estimate = WhiteningEstimate::new(source.spec().width);
+    for _ in 0..config.n_batches_for_norm_estimate {
+        estimate.add(&next(source, config.batch_rows, config.training_tokens)?);
+    }
+    estimate.whitening(EPS)
 }
 
 /// As [`fit`], with a trainer that is somewhere on its way.

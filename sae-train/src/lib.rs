@@ -25,6 +25,7 @@ pub mod rows;
 pub mod scale;
 pub mod schedule;
 pub mod trainer;
+pub mod whiten;
 
 pub use checkpoint::Checkpoint;
 pub use config::TrainConfig;

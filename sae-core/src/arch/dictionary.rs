@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 
 use crate::hook::SaeSite;
 use crate::ops::{decode_rows, linear};
-use crate::sae::{Codes, Frame, Probe, Sae, SaeSpec};
+use crate::sae::{Architecture, Codes, Frame, Normalize, Probe, Sae, SaeSpec, Whitening};
 use crate::{Error, Result};
 
 /// The weights that every architecture has.
@@ -52,6 +52,15 @@ pub trait Latents: Send + Sync {
     /// # Errors
     /// The architecture does not admit the fold.
     fn fold_norms(&mut self, parts: &Parts, norms: &Tensor) -> Result<()>;
+
+    /// Subtract `shift`, `[d_sae]`, from what the product with `W_enc` gives.
+    ///
+    /// # Errors
+    /// The tensor operation failed.
+    fn shift_biases(&mut self, shift: &Tensor) -> Result<()>;
+
+    /// Do without the decoder norms: they were folded.
+    fn without_rescale(&mut self) {}
 
     /// Take note of changed weights.
     ///
@@ -181,7 +190,33 @@ impl<L: Latents> Sae for Dictionary<L> {
         self.parts.w_enc = (&self.parts.w_enc * scale)?;
         self.parts.w_dec = (&self.parts.w_dec / scale)?;
         self.parts.b_dec = (&self.parts.b_dec / scale)?;
-        self.parts.spec.normalize_activations = crate::sae::Normalize::None;
+        self.parts.spec.normalize_activations = Normalize::None;
+        self.latents.refresh(&self.parts)
+    }
+
+    fn fold_activation_whitening(&mut self, whitening: &Whitening) -> Result<()> {
+        if let Architecture::TopK { rescale_acts_by_decoder_norm: rescale @ true, .. }
+        | Architecture::AbsTopK { rescale_acts_by_decoder_norm: rescale @ true, .. } =
+            &mut self.parts.spec.architecture
+        {
+            // Norms of decoder rows change under the whitening, and with them what is chosen.
+            *rescale = false;
+            self.fold_w_dec_norm()?;
+            self.latents.without_rescale();
+        }
+        let parts = &mut self.parts;
+        let wide = |x: &Tensor| x.to_dtype(DType::F64);
+        let dtype = parts.w_enc.dtype();
+        let w_enc = whitening.matrix().matmul(&wide(&parts.w_enc)?)?;
+        if !parts.spec.apply_b_dec_to_input {
+            let shift = whitening.mean().unsqueeze(0)?.matmul(&w_enc)?.squeeze(0)?;
+            self.latents.shift_biases(&shift.to_dtype(dtype)?)?;
+        }
+        parts.w_enc = w_enc.to_dtype(dtype)?;
+        parts.w_dec = wide(&parts.w_dec)?.matmul(whitening.inverse())?.to_dtype(dtype)?;
+        parts.b_dec = whitening.undo(&wide(&parts.b_dec)?.unsqueeze(0)?)?.squeeze(0)?;
+        parts.b_dec = parts.b_dec.to_dtype(dtype)?;
+        parts.spec.normalize_activations = Normalize::None;
         self.latents.refresh(&self.parts)
     }
 }

@@ -47,4 +47,10 @@ impl Latents for Gated {
         self.b_mag = (&self.b_mag * norms)?;
         Ok(())
     }
+
+    fn shift_biases(&mut self, shift: &Tensor) -> Result<()> {
+        self.b_gate = (&self.b_gate - shift)?;
+        self.b_mag = (&self.b_mag - (self.r_mag.exp()? * shift)?)?;
+        Ok(())
+    }
 }

@@ -36,4 +36,9 @@ impl Latents for JumpRelu {
         self.threshold = (&self.threshold * norms)?;
         Ok(())
     }
+
+    fn shift_biases(&mut self, shift: &Tensor) -> Result<()> {
+        self.b_enc = (&self.b_enc - shift)?;
+        Ok(())
+    }
 }

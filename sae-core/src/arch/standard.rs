@@ -43,4 +43,9 @@ impl Latents for Standard {
         self.b_enc = (&self.b_enc * norms)?;
         Ok(())
     }
+
+    fn shift_biases(&mut self, shift: &Tensor) -> Result<()> {
+        self.b_enc = (&self.b_enc - shift)?;
+        Ok(())
+    }
 }

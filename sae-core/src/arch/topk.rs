@@ -63,6 +63,16 @@ impl Latents for TopK {
         Ok(())
     }
 
+    fn shift_biases(&mut self, shift: &Tensor) -> Result<()> {
+        self.b_enc = (&self.b_enc - shift)?;
+        Ok(())
+    }
+
+    fn without_rescale(&mut self) {
+        self.rescale = false;
+        self.norms = None;
+    }
+
     fn refresh(&mut self, parts: &Parts) -> Result<()> {
         if self.rescale {
             let norms = decoder_norms(&parts.w_dec)?;

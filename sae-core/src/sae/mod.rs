@@ -6,6 +6,7 @@ mod frame;
 mod run;
 mod spec;
 mod splice;
+mod whitening;
 
 use std::borrow::Cow;
 
@@ -17,6 +18,7 @@ pub use frame::Frame;
 pub use run::RunWithSaes;
 pub use spec::{Architecture, MatchingPursuit, Normalize, Reshape, SaeSpec, Temporal, Transcoder};
 pub use splice::{SaeExt, Splice};
+pub use whitening::Whitening;
 
 use crate::hook::SaeSite;
 use crate::{Error, Result};
@@ -96,6 +98,15 @@ pub trait Sae: Send + Sync {
     /// The architecture does not admit it.
     fn fold_activation_norm_scaling_factor(&mut self, _scale: f64) -> Result<()> {
         Err(Error::NotFoldable { op: "fold activation norm", why: "this SAE" })
+    }
+
+    /// Fold the trainer's whitening into the weights: afterwards the SAE of raw `x` is what the SAE of
+    /// whitened `x` was before, brought back. Computed in f64.
+    ///
+    /// # Errors
+    /// The architecture does not admit it.
+    fn fold_activation_whitening(&mut self, _whitening: &Whitening) -> Result<()> {
+        Err(Error::NotFoldable { op: "fold activation whitening", why: "this SAE" })
     }
 
     /// `[.., d_in] -> [.., d_sae]`

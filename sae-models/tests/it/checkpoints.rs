@@ -147,9 +147,9 @@ fn wrong_configurations_are_refused_by_field() {
     let all = tensors();
     for (from, to, says) in [
         ("\"n_embd\":8", "\"n_embd\":\"8\"", "`n_embd` is \"8\""),
-        ("\"n_head\":2", "\"n_head\":3", "a divisor of n_embd = 8"),
+        ("\"n_head\":2", "\"n_head\":3", "a divisor of the width 8"),
         ("\"n_layer\":1,", "", "`n_layer` is missing"),
-        ("gelu_new", "swish", "`activation_function` is \"swish\""),
+        ("gelu_new", "mish", "`activation_function` is \"mish\""),
         ("\"gpt2\"", "\"mamba\"", "`mamba` is not supported, expected one of gpt2"),
         ("\"model_type\":\"gpt2\",", "", "`model_type` is missing"),
     ] {

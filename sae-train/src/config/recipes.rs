@@ -236,6 +236,7 @@ pub(crate) fn normalize(fields: &mut Reader<'_>) -> Normalize {
     let choices: Vec<(&str, Normalize)> = [
         Normalize::None,
         Normalize::ExpectedAverageOnlyIn,
+        Normalize::CovarianceWhitening,
         Normalize::ConstantNormRescale,
         Normalize::LayerNorm,
     ]

@@ -82,6 +82,7 @@ pub(super) fn sae_fields(fields: &mut Reader<'_>, era: Era) -> SaeFields {
     let normalize = recipes::normalize(fields);
     if normalize != Normalize::None
         && normalize != Normalize::ExpectedAverageOnlyIn
+        && normalize != Normalize::CovarianceWhitening
         && matches!(recipe, Some(RecipeConfig::TopK { .. }))
     {
         let mode = normalize.as_str();

@@ -25,12 +25,13 @@ fn config(sae: &str) -> TrainConfig {
     TrainConfig::parse("test", text.as_bytes()).unwrap()
 }
 
-const ARCHITECTURES: [&str; 5] = [
+const ARCHITECTURES: [&str; 6] = [
     r#""architecture": "topk", "k": 3"#,
     r#""architecture": "standard", "l1_coefficient": 0.05, "l1_warm_up_steps": 10"#,
     r#""architecture": "gated", "l1_coefficient": 0.05"#,
     r#""architecture": "jumprelu", "l0_coefficient": 0.01, "jumprelu_bandwidth": 0.1"#,
     r#""architecture": "standard", "l1_coefficient": 0.05, "normalize_activations": "expected_average_only_in""#,
+    r#""architecture": "topk", "k": 3, "normalize_activations": "covariance_whitening""#,
 ];
 
 /// Sparse combinations of a few directions.

@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use sae_train::Params;
 use sae_train::init::{distances, geometric_median, mean, scale_rows};
 use sae_train::scale::NormEstimate;
+use sae_train::whiten::WhiteningEstimate;
 
 use super::sae_train_step::batches;
 use crate::case::{Case, Outputs};
@@ -54,6 +55,26 @@ pub(crate) fn run(case: &Case) -> Result<Outputs> {
                 factor = inverses.len() as f64 / inverses.iter().sum::<f64>();
             }
             out.put_json("scaling_factor", factor);
+        }
+        Some("whitening") => {
+            let d_in = usize::try_from(case.integer("d_in")?.context("no d_in")?)?;
+            let mut estimate = WhiteningEstimate::new(d_in);
+            let each = batches(case)?;
+            for batch in &each {
+                estimate.add(batch);
+            }
+            let eps = case.params["eps"].as_f64().context("no eps")?;
+            let map = estimate.whitening(eps)?.context("too few rows")?;
+            let (matrix, inverse) = (map.matrix(), map.inverse());
+            out.put("mean", map.mean().clone());
+            out.put("matrix_matrix_t", matrix.matmul(&matrix.t()?)?);
+            out.put("inverse_t_inverse", inverse.t()?.matmul(inverse)?);
+            out.put("matrix_inverse", matrix.matmul(inverse)?);
+            let first = each.first().context("no batch")?;
+            let x = Tensor::new(first.as_slice(), &Device::Cpu)?.reshape(((), d_in))?;
+            let z = map.apply(&x)?;
+            out.put("gram", z.matmul(&z.t()?)?);
+            out.put("unscaled", map.undo(&z)?);
         }
         other => bail!("op {other:?} is not built"),
     }
