@@ -1,14 +1,34 @@
 //! `sae ablate`: what an answer loses when features are set to zero.
 
 use anyhow::{Context, Result};
+use clap::Args;
 use sae_core::hook::{Plan, SaeSite};
 use sae_core::sae::{FeatureEdit, SaeExt};
 use sae_models::{TestPrompt, test_prompt};
 use serde::Serialize;
 
+use super::stage::Names;
 use super::{Stage, features};
-use crate::args::AblateArgs;
 use crate::show;
+
+#[derive(Debug, Args)]
+pub(crate) struct AblateArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// The prompt.
+    #[arg(long, default_value = super::PROMPT)]
+    pub(crate) prompt: String,
+    /// The answer; its first token is judged.
+    #[arg(long, default_value = super::ANSWER)]
+    pub(crate) answer: String,
+    /// Features to set to zero, one at a time and all together; without any, the strongest at the last
+    /// position.
+    #[arg(long)]
+    pub(crate) feature: Vec<usize>,
+    /// How many of the strongest.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) top: usize,
+}
 
 /// The first answer token in one run.
 #[derive(Serialize)]

@@ -1,14 +1,36 @@
 //! `sae attribute`: which features a prediction depends on.
 
 use anyhow::{Context, Result};
+use clap::Args;
 use sae_analysis::attribute as attribution;
 use sae_core::model::Batch;
 use sae_models::tokenizer::PrependBos;
 use serde::Serialize;
 
 use super::Stage;
-use crate::args::AttributeArgs;
+use super::stage::Names;
 use crate::show;
+
+#[derive(Debug, Args)]
+pub(crate) struct AttributeArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// The prompt.
+    #[arg(long, default_value = super::PROMPT)]
+    pub(crate) prompt: String,
+    /// The answer, a single token.
+    #[arg(long, default_value = super::ANSWER)]
+    pub(crate) answer: String,
+    /// Another single token whose logit is subtracted.
+    #[arg(long)]
+    pub(crate) against: Option<String>,
+    /// Attribute without the error term.
+    #[arg(long)]
+    pub(crate) no_error_term: bool,
+    /// How many to show.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) top: usize,
+}
 
 /// A feature at a position, and what it adds to the logit.
 #[derive(Serialize)]

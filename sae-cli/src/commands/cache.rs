@@ -1,9 +1,11 @@
 //! `sae cache`: activations of a model on a dataset, written to one file.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
+use clap::Args;
 use sae_core::hook::HookName;
 use sae_models::Decoder;
 use sae_models::tokenizer::Tokenizer;
@@ -12,9 +14,45 @@ use sae_store::{CacheInfo, CacheWriter, Cached, Harvest, Order};
 use serde_json::json;
 
 use super::train::{fields, processing};
-use crate::args::CacheArgs;
 use crate::progress::Counted;
 use crate::{interrupt, named, show, tokens};
+
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    /// The model: a folder, a hub id, or `demo`.
+    #[arg(long, default_value = "demo")]
+    pub(crate) model: String,
+    /// The hook whose activations are wanted.
+    #[arg(long, default_value = "blocks.2.hook_resid_pre")]
+    pub(crate) hook: String,
+    /// The dataset: a .txt, .jsonl or .parquet file, or `demo`.
+    #[arg(long, default_value = "demo")]
+    pub(crate) dataset: String,
+    /// The column of the dataset; `tokens`, `input_ids`, `text` and `problem` are looked for.
+    #[arg(long)]
+    pub(crate) column: Option<String>,
+    /// How many tokens.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) tokens: u64,
+    /// Tokens per prompt.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) context_size: usize,
+    /// Prompts per pass of the model.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) batch_prompts: usize,
+    /// Let prompts begin without BOS.
+    #[arg(long)]
+    pub(crate) no_bos: bool,
+    /// Keep the activations at BOS, EOS and padding.
+    #[arg(long)]
+    pub(crate) keep_special_tokens: bool,
+    /// Use the weights as published, without TransformerLens' default processing.
+    #[arg(long)]
+    pub(crate) no_processing: bool,
+    /// The file to write.
+    #[arg(long)]
+    pub(crate) output: PathBuf,
+}
 
 pub(crate) fn cache(args: &CacheArgs, as_json: bool) -> Result<()> {
     let stop = interrupt::flag()?;

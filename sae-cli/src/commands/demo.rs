@@ -1,15 +1,26 @@
 //! `sae demo`: the workshop in short, on the built-in model and SAE; its first stage is here.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
+use clap::Args;
 use sae_core::model::HookedModel;
 use sae_models::TestPrompt;
 use serde_json::json;
 
 use super::features::{self, Feature};
+use super::info::InfoArgs;
 use super::run::Compared;
+use super::stage::Names;
 use super::{ANSWER, PROMPT, Stage, tour};
-use crate::args::{DemoArgs, InfoArgs, Names};
 use crate::show;
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Train a small SAE here, and write the tour as `index.html`.
+    #[arg(long)]
+    pub(crate) output: Option<PathBuf>,
+}
 
 pub(crate) fn demo(args: &DemoArgs, as_json: bool) -> Result<()> {
     let names = Names { model: "demo".to_owned(), sae: "demo".to_owned(), no_processing: false };

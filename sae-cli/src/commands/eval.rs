@@ -1,12 +1,31 @@
 //! `sae eval`: how good an SAE is, by SAELens' metrics.
 
 use anyhow::Result;
+use clap::Args;
 use sae_analysis::{EvalData, Evaluation, evaluate};
 use serde_json::Value;
 
+use super::data::DataArgs;
+use super::stage::Names;
 use super::{Stage, data};
-use crate::args::EvalArgs;
 use crate::{show, tokens};
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Batches for the model's predictions.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) reconstruction_batches: usize,
+    /// Batches for activations alone.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) sparsity_batches: usize,
+    /// Count BOS, EOS and padding too.
+    #[arg(long)]
+    pub(crate) all_tokens: bool,
+}
 
 pub(crate) fn eval(args: &EvalArgs, as_json: bool) -> Result<()> {
     let stage = Stage::load(&args.names)?;

@@ -1,14 +1,33 @@
 //! `sae features`: the strongest features at a position, and the tokens each promotes.
 
 use anyhow::{Context, Result};
+use clap::Args;
 use sae_analysis::{Strongest, top_features, top_logits};
 use sae_core::model::{Batch, HookedModelExt};
 use sae_models::tokenizer::PrependBos;
 use serde::Serialize;
 
 use super::Stage;
-use crate::args::FeatureArgs;
+use super::stage::Names;
 use crate::show;
+
+#[derive(Debug, Args)]
+pub(crate) struct FeatureArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// The prompt.
+    #[arg(long, default_value = super::PROMPT)]
+    pub(crate) prompt: String,
+    /// The position, counted from 0 with the BOS token; negative from the end.
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
+    pub(crate) position: isize,
+    /// How many features to show.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) top: usize,
+    /// How many promoted tokens to show of each.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) tokens: usize,
+}
 
 /// A feature, how strongly it fires, and the tokens it promotes.
 #[derive(Serialize)]

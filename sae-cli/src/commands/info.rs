@@ -1,13 +1,20 @@
 //! `sae info`: the configuration of an SAE, from its `cfg.json` alone.
 
 use anyhow::Result;
+use clap::Args;
 use sae_core::io::Fields;
 use sae_core::sae::{Architecture, SaeSpec};
 use sae_core::sae_lens::{CFG_FILE, parse_config};
 use serde_json::{Value, json};
 
-use crate::args::InfoArgs;
 use crate::{named, show};
+
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// The SAE: a folder, a hub id with a path, or `demo`.
+    #[arg(long, default_value = "demo")]
+    pub(crate) sae: String,
+}
 
 pub(crate) fn info(args: &InfoArgs, as_json: bool) -> Result<()> {
     let folder = named::sae(&args.sae)?;

@@ -1,30 +1,27 @@
-//! The subcommands: each a few lines over a library function.
+//! The subcommands: each a few lines over a library function, with its arguments beside it.
 
-mod ablate;
-mod attribute;
-mod cache;
+pub(crate) mod ablate;
+pub(crate) mod attribute;
+pub(crate) mod cache;
 mod data;
-mod demo;
-mod eval;
-mod features;
-mod info;
-mod neuronpedia;
-mod pca;
-mod run;
-mod stats;
-mod steer;
+pub(crate) mod demo;
+pub(crate) mod eval;
+pub(crate) mod features;
+pub(crate) mod info;
+pub(crate) mod neuronpedia;
+pub(crate) mod pca;
+pub(crate) mod run;
+mod stage;
+pub(crate) mod stats;
+pub(crate) mod steer;
 mod tour;
-mod train;
-
-use std::sync::Arc;
+pub(crate) mod train;
 
 use anyhow::Result;
-use sae_core::sae_lens::{LoadOptions, Loaded};
-use sae_models::tokenizer::Tokenizer;
-use sae_models::{Decoder, Processing};
 
-use crate::args::{Args, Command, Names};
-use crate::named;
+pub(crate) use stage::Stage;
+
+use crate::args::{Args, Command};
 
 /// What is asked when nothing else is.
 pub(crate) const PROMPT: &str = "In the beginning, God created the heavens and the";
@@ -46,27 +43,5 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Neuronpedia(command) => neuronpedia::neuronpedia(command, args.json),
         Command::Train(train) => train::train(train, args.json),
         Command::Cache(cache) => cache::cache(cache, args.json),
-    }
-}
-
-/// A model, its tokenizer and an SAE.
-pub(crate) struct Stage {
-    pub(crate) model: Decoder,
-    pub(crate) tokenizer: Arc<Tokenizer>,
-    pub(crate) sae: Loaded,
-}
-
-impl Stage {
-    pub(crate) fn load(names: &Names) -> Result<Self> {
-        use sae_core::model::HookedModel;
-        let processing = if names.no_processing { Processing::NONE } else { Processing::DEFAULT };
-        let folder = named::model(&names.model)?;
-        let model = Decoder::load(&folder, processing)?;
-        let tokenizer = Arc::new(Tokenizer::load(&folder, model.spec().n_ctx)?);
-        let sae = sae_core::sae_lens::load(&named::sae(&names.sae)?, LoadOptions::default())?;
-        for note in &sae.report.notes {
-            eprintln!("note: {}: {note}", names.sae);
-        }
-        Ok(Self { model, tokenizer, sae })
     }
 }

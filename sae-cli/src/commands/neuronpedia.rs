@@ -1,11 +1,72 @@
 //! `sae neuronpedia`: pages of features, and calls to the site.
 
 use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
 use sae_neuronpedia::{Client, FeatureRef, SteerRequest, Steered, TEMPORARY_LIST, quick_list_url};
 use serde_json::json;
 
-use crate::args::{Neuronpedia, NeuronpediaSteerArgs};
 use crate::show;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Neuronpedia {
+    /// The address of a feature's dashboard, and of the dashboard for a notebook. Asks nobody.
+    Url {
+        /// The feature, as in `gpt2-small/7-res-jb/123`.
+        feature: String,
+    },
+    /// The address of a page with several features. Asks nobody.
+    QuickList {
+        /// The features, as in `gpt2-small/7-res-jb/123`.
+        #[arg(required = true)]
+        features: Vec<String>,
+        /// What the page is called.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// What Neuronpedia knows of a feature.
+    Feature {
+        /// The feature, as in `gpt2-small/7-res-jb/123`.
+        feature: String,
+    },
+    /// Features whose explanation is close to some words.
+    Search {
+        /// The words.
+        query: String,
+        /// Neuronpedia's name of the model.
+        #[arg(long, default_value = "gpt2-small")]
+        model: String,
+        /// Only in these SAEs, as in `6-res-jb`.
+        #[arg(long)]
+        sae: Vec<String>,
+    },
+    /// Continue a prompt there, with and without features.
+    Steer(NeuronpediaSteerArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NeuronpediaSteerArgs {
+    /// The features, as in `gpt2-small/7-res-jb/123`.
+    #[arg(long, required = true)]
+    pub(crate) feature: Vec<String>,
+    /// How strongly each is added.
+    #[arg(long, default_value_t = 10.0, allow_negative_numbers = true)]
+    pub(crate) strength: f64,
+    /// Times every strength.
+    #[arg(long, default_value_t = 4.0)]
+    pub(crate) multiplier: f64,
+    /// The prompt.
+    #[arg(long)]
+    pub(crate) prompt: String,
+    /// Tokens to add.
+    #[arg(long, default_value_t = 48)]
+    pub(crate) tokens: u32,
+    /// Temperature of the sampling.
+    #[arg(long, default_value_t = 0.5)]
+    pub(crate) temperature: f64,
+    /// Seed of the sampling.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) seed: i64,
+}
 
 pub(crate) fn neuronpedia(command: &Neuronpedia, as_json: bool) -> Result<()> {
     match command {

@@ -1,15 +1,36 @@
 //! `sae pca`: the shape that a few features span, token by token.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
+use clap::Args;
 use sae_analysis::figure::Page;
 use sae_analysis::pca::{Pca, pca as components};
 use sae_core::io::write_atomic;
 use sae_core::model::{Batch, HookedModelExt};
 use serde::Serialize;
 
+use super::data::DataArgs;
+use super::stage::Names;
 use super::{Stage, data, features};
-use crate::args::PcaArgs;
 use crate::show;
+
+#[derive(Debug, Args)]
+pub(crate) struct PcaArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// The features; without any, the five strongest on the last word of the demo's prompt.
+    #[arg(long)]
+    pub(crate) feature: Vec<usize>,
+    /// Batches to read.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) batches: usize,
+    /// Write a figure here, with the tokens under the pointer.
+    #[arg(long)]
+    pub(crate) html: Option<PathBuf>,
+}
 
 /// Components that are found; the figure shows the first two.
 const COMPONENTS: usize = 3;

@@ -1,14 +1,30 @@
 //! `sae run`: a prompt and its answer, plain, with the SAE, and with SAE and error term.
 
 use anyhow::Result;
+use clap::Args;
 use sae_core::hook::Plan;
 use sae_core::sae::SaeExt;
 use sae_models::{TestPrompt, Verdict, test_prompt};
 use serde::Serialize;
 
 use super::Stage;
-use crate::args::RunArgs;
+use super::stage::Names;
 use crate::show;
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// The prompt.
+    #[arg(long, default_value = super::PROMPT)]
+    pub(crate) prompt: String,
+    /// The answer to judge; repeat it to compare the first tokens of several.
+    #[arg(long, default_value = super::ANSWER)]
+    pub(crate) answer: Vec<String>,
+    /// How many of the likeliest tokens to show.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) top: usize,
+}
 
 /// The three ways of running.
 #[derive(Serialize)]

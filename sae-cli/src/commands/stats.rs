@@ -1,14 +1,36 @@
 //! `sae stats`: how often, how strongly and where features fire.
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use sae_analysis::FeatureStats;
 use sae_analysis::stats::Firing;
 use serde::Serialize;
 
+use super::data::DataArgs;
+use super::stage::Names;
 use super::{Stage, data};
-use crate::args::StatsArgs;
 use crate::progress::Counted;
 use crate::show;
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Features to show; without any, those that fire most strongly.
+    #[arg(long)]
+    pub(crate) feature: Vec<usize>,
+    /// How many of the strongest to show.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) top: usize,
+    /// Contexts to keep of each feature.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) contexts: usize,
+    /// Batches to read.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) batches: usize,
+}
 
 /// Tokens shown around the one on which a feature fires.
 const AROUND: usize = 8;

@@ -1,6 +1,7 @@
 //! `sae steer`: continue a prompt with and without a feature's direction added.
 
 use anyhow::{Result, bail};
+use clap::Args;
 use sae_analysis::{find_max_activation, steering};
 use sae_core::hook::Plan;
 use sae_core::model::Batch;
@@ -9,9 +10,39 @@ use sae_models::tokenizer::PrependBos;
 use sae_models::{GenerateOptions, StopAt};
 use serde::Serialize;
 
+use super::data::DataArgs;
+use super::stage::Names;
 use super::{Stage, data};
-use crate::args::SteerArgs;
 use crate::{show, tokens};
+
+#[derive(Debug, Args)]
+pub(crate) struct SteerArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// The feature.
+    #[arg(long, default_value_t = 1712)]
+    pub(crate) feature: usize,
+    /// How much of the feature's largest activation is added; negative to push it away.
+    #[arg(long, default_value_t = 2.0, allow_negative_numbers = true)]
+    pub(crate) strength: f64,
+    /// The prompt.
+    #[arg(long, default_value = "And it came to pass")]
+    pub(crate) prompt: String,
+    /// Tokens to add.
+    #[arg(long, default_value_t = 40)]
+    pub(crate) tokens: usize,
+    /// 0 takes the likeliest token always.
+    #[arg(long, default_value_t = 0.7)]
+    pub(crate) temperature: f64,
+    /// Seed of the sampling.
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// Batches in which the largest activation is looked for.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) batches: usize,
+}
 
 /// The same prompt, continued twice.
 #[derive(Serialize)]

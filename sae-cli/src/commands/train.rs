@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
+use clap::Args;
 use sae_core::metric::JsonLines;
 use sae_core::source::ActivationSource;
 use sae_models::tokenizer::Tokenizer;
@@ -16,9 +17,37 @@ use sae_train::config::Separator;
 use sae_train::{Checkpoint, Outcome, Step, Surroundings, TrainConfig, Trained, Trainer, fit};
 use serde_json::json;
 
-use crate::args::TrainArgs;
 use crate::progress::Counted;
 use crate::{interrupt, named, show, tokens};
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The configuration: SAELens 6 (with an object `sae`) or of its time before; without one, a
+    /// small TopK SAE is trained on the built-in model.
+    pub(crate) config: Option<PathBuf>,
+    /// Where the SAE, its metrics and checkpoints go.
+    #[arg(long, default_value = "output")]
+    pub(crate) output: PathBuf,
+    /// The model, if not the configuration's `model_name`: a folder, a hub id, or `demo`.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// The dataset, if not the configuration's `dataset_path`: a .txt, .jsonl or .parquet file, or
+    /// `demo`.
+    #[arg(long)]
+    pub(crate) dataset: Option<String>,
+    /// The column of the dataset; `tokens`, `input_ids`, `text` and `problem` are looked for.
+    #[arg(long)]
+    pub(crate) column: Option<String>,
+    /// Read activations from this cache instead of running the model.
+    #[arg(long, conflicts_with_all = ["model", "dataset", "column"])]
+    pub(crate) cache: Option<PathBuf>,
+    /// Train on so many tokens instead of the configuration's `training_tokens`.
+    #[arg(long)]
+    pub(crate) tokens: Option<u64>,
+    /// Use the weights as published, without TransformerLens' default processing.
+    #[arg(long)]
+    pub(crate) no_processing: bool,
+}
 
 /// The configuration that is trained when none is given: a small TopK SAE on the built-in model.
 const DEMO_CONFIG: &str = include_str!("../../assets/train.json");
