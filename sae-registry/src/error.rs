@@ -26,6 +26,58 @@ pub enum Error {
         /// The index file.
         path: PathBuf,
     },
+    /// A file that cannot be read.
+    #[error("{path}: cannot be read")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No release of that name.
+    #[error("`{name}`: no such release; nearest: {}", listed(nearest))]
+    UnknownRelease {
+        /// The name.
+        name: String,
+        /// Names that there are.
+        nearest: Vec<String>,
+    },
+    /// No SAE of that name in the release.
+    #[error("release `{release}` has no SAE `{id}`; nearest: {}", listed(nearest))]
+    UnknownSae {
+        /// The release.
+        release: String,
+        /// The name.
+        id: String,
+        /// Names that there are.
+        nearest: Vec<String>,
+    },
+    /// A line of a catalogue that is not of its form.
+    #[error("catalogue: not a release or an SAE: {line:?}")]
+    CatalogueLine {
+        /// The line.
+        line: String,
+    },
+    /// A file that is not a catalogue as SAELens writes it.
+    #[error("{path}: not a catalogue of SAELens (`pretrained_saes.yaml`)")]
+    CatalogueYaml {
+        /// The file.
+        path: PathBuf,
+        /// What the YAML reader says.
+        #[source]
+        source: Box<serde_saphyr::Error>,
+    },
+    /// An SAE with fields of a release, of another repository than its own.
+    #[error("{path}: release `{release}`: SAE `{id}` holds another release")]
+    CatalogueEntry {
+        /// The file.
+        path: PathBuf,
+        /// The release.
+        release: String,
+        /// The SAE.
+        id: String,
+    },
     /// Files of one revision arrived in different folders, twice in a row.
     #[error("{path}: outside {dir}; `{repo_id}` changed while it was fetched")]
     Scattered {
@@ -36,4 +88,10 @@ pub enum Error {
         /// A file that lies elsewhere.
         path: PathBuf,
     },
+}
+
+/// Names as a sentence lists them.
+fn listed(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
 }

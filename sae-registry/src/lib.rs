@@ -24,11 +24,13 @@
 //! assert!(matches!(absent, Err(Error::Fetch(FetchError::NotFound { .. }))));
 //! ```
 
+mod catalogue;
 mod dir;
 mod error;
 mod hub;
 mod snapshot;
 
+pub use catalogue::{Catalogue, Entry, ModelProcessing, Published, Query, Reason, Release};
 pub use dir::DirFetch;
 pub use error::Error;
 pub use hub::{Hub, Progress};

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::shell;
 
 /// Folders whose every file is listed in their `manifest.sha256`.
-const FOLDERS: [&str; 2] = ["sae-cli/assets", "xtask/parity/suites"];
+const FOLDERS: [&str; 3] = ["sae-cli/assets", "sae-registry/data", "xtask/parity/suites"];
 const MANIFEST: &str = "manifest.sha256";
 
 pub(crate) fn fixtures(args: &[String]) -> Result<()> {

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout)] // a command-line program
 
 mod bench;
+mod catalogue;
 mod check;
 mod fixtures;
 mod parity;
@@ -24,6 +25,7 @@ usage: cargo xtask COMMAND
   prop [--cases N]           all property tests, with N cases each (default 1024)
   bench [--save NAME] [--against NAME] [FILTER]
                              criterion benches and a report with medians, spread and floors
+  catalogue FILE             the built-in catalogue of SAEs, from SAELens' pretrained_saes.yaml
   fixtures [--check]         write, or check, the checksums of everything that is shipped
   tidy                       the rules of the house that need no compiler";
 
@@ -49,6 +51,7 @@ fn run(args: &[String]) -> Result<()> {
         Some("parity") => parity::parity(rest),
         Some("prop") => test::prop(rest),
         Some("bench") => bench::bench(rest),
+        Some("catalogue") => catalogue::catalogue(rest),
         Some("fixtures") => fixtures::fixtures(rest),
         Some("tidy") => tidy::tidy(&shell::root()?),
         None | Some("help" | "--help" | "-h") => {

@@ -5,6 +5,7 @@
 // clippy.toml allows this in test functions only, not in what they share.
 #![allow(clippy::unwrap_used)]
 
+mod catalogue;
 mod dir;
 mod env;
 mod hub;

@@ -40,6 +40,8 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
         "--package",
         "sae-models",
         "--package",
+        "sae-registry",
+        "--package",
         "sae-train",
     ];
     let mut cargo: Vec<String> = fixed.iter().map(|a| (*a).to_owned()).collect();
