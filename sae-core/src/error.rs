@@ -217,6 +217,14 @@ pub enum Error {
         /// The place.
         at: HookName,
     },
+    /// A normalisation that SAEs of an architecture cannot have.
+    #[error("normalisation `{mode}`: not possible for SAEs of architecture `{architecture}`")]
+    NormalizeMisfit {
+        /// The normalisation.
+        mode: &'static str,
+        /// The architecture.
+        architecture: &'static str,
+    },
     /// An operation that this SAE does not admit.
     #[error("{op}: not possible for {why}")]
     NotFoldable {

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use candle_core::{D, DType, Tensor};
 
+use super::select::select;
+use super::shared::{as_rows, decode_codes, require_latents};
 use crate::hook::SaeSite;
-use crate::ops::{decode_rows, linear};
-use crate::sae::{Architecture, Codes, Frame, Normalize, Probe, Sae, SaeSpec, Whitening};
+use crate::ops::linear;
+use crate::sae::{Codes, Frame, Normalize, Probe, Sae, SaeSpec, Whitening};
 use crate::{Error, Result};
 
 /// The weights that every architecture has.
@@ -62,6 +64,14 @@ pub trait Latents: Send + Sync {
     /// Do without the decoder norms: they were folded.
     fn without_rescale(&mut self) {}
 
+    /// Inputs are to come unscaled, that were multiplied by `scale`.
+    ///
+    /// # Errors
+    /// The tensor operation failed.
+    fn unscale(&mut self, _scale: f64) -> Result<()> {
+        Ok(())
+    }
+
     /// Take note of changed weights.
     ///
     /// # Errors
@@ -97,6 +107,24 @@ impl<L: Latents> Dictionary<L> {
         Ok((x, frame))
     }
 
+    /// Whether the whitening of an input can be undone in the output.
+    fn check_whitening(&self, whitening: &Whitening) -> Result<()> {
+        let (d_in, d_out) = (self.parts.spec.d_in, self.parts.spec.d_out());
+        let why = match &self.parts.w_skip {
+            Some(_) => "a skip transcoder, which reads its input past the encoder too",
+            None if d_in != d_out => "a transcoder whose output is not as wide as its input",
+            None => {
+                let got = whitening.mean().dims().to_vec();
+                let what = "the mean of a whitening";
+                return match got == [d_in] {
+                    true => Ok(()),
+                    false => Err(Error::WrongWidth { what, got, want: d_in }),
+                };
+            }
+        };
+        Err(Error::NotFoldable { op: "fold activation whitening", why })
+    }
+
     /// What latents are multiplied by inside decode, `[d_sae]`.
     fn decode_scale(&self) -> Result<Option<Tensor>> {
         match (self.latents.decode_scale(), &self.parts.finetuning_scale) {
@@ -122,11 +150,7 @@ impl<L: Latents> Sae for Dictionary<L> {
     }
 
     fn decode_with(&self, acts: &Tensor, frame: &Frame, probe: &mut dyn Probe) -> Result<Tensor> {
-        let d_sae = self.parts.spec.d_sae;
-        if acts.dims().last() != Some(&d_sae) {
-            let got = acts.dims().to_vec();
-            return Err(Error::WrongWidth { what: "the latents of the SAE", got, want: d_sae });
-        }
+        require_latents(&self.parts.spec, acts)?;
         let acts = match self.decode_scale()? {
             Some(scale) => acts.broadcast_mul(&scale)?,
             None => acts.clone(),
@@ -138,10 +162,17 @@ impl<L: Latents> Sae for Dictionary<L> {
 
     fn encode_sparse(&self, x: &Tensor) -> Result<(Codes, Frame)> {
         let (x, frame) = self.prepare(x, &mut ())?;
-        let rows = x.elem_count() / self.parts.spec.d_in.max(1);
-        let codes =
-            self.latents.encode_sparse(&self.parts, &x.reshape((rows, self.parts.spec.d_in))?)?;
-        Ok((codes, frame))
+        Ok((self.latents.encode_sparse(&self.parts, &as_rows(&x)?)?, frame))
+    }
+
+    fn encode_features(&self, x: &Tensor, features: &[usize]) -> Result<Tensor> {
+        match select(self, features)? {
+            Some(few) => Ok(few.encode(x)?.0),
+            None => {
+                let (codes, frame) = self.encode_sparse(x)?;
+                frame.lead(codes.columns(features)?)
+            }
+        }
     }
 
     fn decode_sparse(&self, codes: &Codes, frame: &Frame) -> Result<Tensor> {
@@ -153,16 +184,7 @@ impl<L: Latents> Sae for Dictionary<L> {
             }
             None => codes,
         };
-        let recons = decode_rows(codes, &self.parts.w_dec, &self.parts.b_dec)?;
-        let shape = frame.leading().map(|mut shape| {
-            shape.push(self.parts.b_dec.elem_count());
-            shape
-        });
-        let recons = match shape {
-            Some(shape) => recons.reshape(shape)?,
-            None => recons,
-        };
-        frame.unflatten(&frame.restore(&recons)?)
+        decode_codes(codes, &self.parts.w_dec, Some(&self.parts.b_dec), frame)
     }
 
     fn tensors(&self) -> Vec<(Cow<'static, str>, Tensor)> {
@@ -191,14 +213,13 @@ impl<L: Latents> Sae for Dictionary<L> {
         self.parts.w_dec = (&self.parts.w_dec / scale)?;
         self.parts.b_dec = (&self.parts.b_dec / scale)?;
         self.parts.spec.normalize_activations = Normalize::None;
+        self.latents.unscale(scale)?;
         self.latents.refresh(&self.parts)
     }
 
     fn fold_activation_whitening(&mut self, whitening: &Whitening) -> Result<()> {
-        if let Architecture::TopK { rescale_acts_by_decoder_norm: rescale @ true, .. }
-        | Architecture::AbsTopK { rescale_acts_by_decoder_norm: rescale @ true, .. } =
-            &mut self.parts.spec.architecture
-        {
+        self.check_whitening(whitening)?;
+        if let Some(rescale @ true) = self.parts.spec.architecture.rescale_mut() {
             // Norms of decoder rows change under the whitening, and with them what is chosen.
             *rescale = false;
             self.fold_w_dec_norm()?;

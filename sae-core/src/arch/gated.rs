@@ -3,9 +3,10 @@
 use candle_core::Tensor;
 
 use super::dictionary::{Latents, Parts};
+use super::shared::in_one_pass;
 use crate::Result;
 use crate::hook::SaeSite;
-use crate::ops::{encode_gated, linear, relu};
+use crate::ops::{encode_gated, latents_gated, linear, relu};
 use crate::sae::{Codes, Probe};
 
 /// Latents of a gated SAE: `f = 1[x W_enc + b_gate > 0] ReLU(x (W_enc * exp(r_mag)) + b_mag)`.
@@ -21,6 +22,10 @@ pub struct Gated {
 
 impl Latents for Gated {
     fn encode(&self, parts: &Parts, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
+        if in_one_pass(x, &parts.w_enc, probe) {
+            let factor = self.r_mag.exp()?;
+            return latents_gated(x, &parts.w_enc, &self.b_gate, &factor, &self.b_mag);
+        }
         // Both paths share one product: x W_enc, then a bias, or a factor and a bias.
         let shared = linear(x, &parts.w_enc, None)?;
         let gate = shared.broadcast_add(&self.b_gate)?.detach().gt(0f32)?;

@@ -1,18 +1,23 @@
 //! The architectures: one file each, over the parts that all share.
 
 mod build;
+mod cross_layer;
 mod dictionary;
 mod gated;
+mod inference;
 mod jumprelu;
 mod pursuit;
 mod select;
+mod shared;
 mod standard;
 mod temporal;
 mod topk;
 
 pub use build::{WeightSource, build};
+pub use cross_layer::{CrossLayer, CrossLayerTranscoder};
 pub use dictionary::Dictionary;
 pub use gated::Gated;
+pub use inference::to_inference;
 pub use jumprelu::JumpRelu;
 pub use pursuit::PursuitSae;
 pub use select::select;

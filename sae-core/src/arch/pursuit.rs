@@ -6,13 +6,11 @@ use candle_core::{D, DType, Tensor};
 use rayon::prelude::*;
 
 use super::WeightSource;
+use super::shared::{as_rows, decode_codes, require_latents};
 use crate::Result;
 use crate::hook::SaeSite;
-use crate::ops::{linear, relu, vector};
+use crate::ops::{F32s, encode_top_k, linear, relu, vector};
 use crate::sae::{Architecture, Codes, Frame, MatchingPursuit, Normalize, Probe, Sae, SaeSpec};
-
-/// Rows whose choices are made by one matrix product.
-const ROWS: usize = 256;
 
 /// Tied weights: a latent is read along the direction in which it writes.
 #[derive(Clone, Debug)]
@@ -36,6 +34,11 @@ impl PursuitSae {
         Ok(Self { spec, stop, w_dec, b_dec })
     }
 
+    /// `b_dec` where it was subtracted from the input: the encoder is the decoder.
+    fn bias(&self) -> Option<&Tensor> {
+        self.spec.apply_b_dec_to_input.then_some(&self.b_dec)
+    }
+
     fn max_iterations(&self) -> usize {
         self.stop.max_iterations.unwrap_or(self.spec.d_in)
     }
@@ -48,10 +51,12 @@ impl PursuitSae {
         Ok((if centred { x.broadcast_sub(&self.b_dec)? } else { x }, frame))
     }
 
-    /// The latent that fits each row best, the lowest where several do: `[rows, d_in] -> [rows]`.
-    fn best(&self, residual: &Tensor) -> Result<Vec<u32>> {
-        let fits = relu(&linear(residual, &self.w_dec.t()?, None)?)?;
-        Ok(fits.argmax(D::Minus1)?.to_vec1::<u32>()?)
+    /// The latent that fits each row best, the lowest where several do, `None` where none does:
+    /// `[rows, d_in] -> [rows]`.
+    fn best(&self, residual: &Tensor) -> Result<Vec<Option<u32>>> {
+        let no_bias = Tensor::zeros(self.spec.d_sae, DType::F32, residual.device())?;
+        let best = encode_top_k(residual, &self.w_dec.t()?, &no_bias, None, 1)?;
+        Ok((0..best.rows()).map(|row| best.row(row).0.first().copied()).collect())
     }
 
     /// Whether a row is done after an iteration that did or did not find a new latent.
@@ -60,35 +65,42 @@ impl PursuitSae {
         (self.stop.stop_on_duplicate_support && !found_new) || (threshold > 0.0 && left < threshold)
     }
 
-    /// Codes of some rows, `[rows, d_in]`, in order of their first being chosen.
-    fn pursue(&self, x: &Tensor) -> Result<Vec<Vec<(u32, f32)>>> {
+    /// Codes of `[rows, d_in]`, latents in order of their index.
+    fn codes(&self, x: &Tensor) -> Result<Codes> {
         let (rows, d_in) = x.dims2()?;
-        let w_dec = self.w_dec.flatten_all()?.to_vec1::<f32>()?;
-        let mut residuals = x.to_vec2::<f32>()?;
         let mut chosen: Vec<Vec<(u32, f32)>> = vec![Vec::new(); rows];
+        let w_dec = self.w_dec.contiguous()?;
+        let w_dec = F32s::new(&w_dec)?;
+        let w_dec = w_dec.contiguous()?;
+        // Rows that are not done, and what is left of them, `[open, d_in]`.
         let mut open: Vec<usize> = (0..rows).collect();
+        let mut left = x.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         for _ in 0..self.max_iterations() {
             if open.is_empty() {
                 break;
             }
-            let flat: Vec<f32> = open.iter().flat_map(|row| residuals[*row].clone()).collect();
-            let stacked = Tensor::from_vec(flat, (open.len(), d_in), x.device())?;
-            let best = self.best(&stacked)?;
-            let mut still_open = Vec::new();
-            for (row, latent) in open.iter().zip(best) {
-                let direction = &w_dec[latent as usize * d_in..][..d_in];
-                let residual = &mut residuals[*row];
-                let value = vector::dot(residual, direction).max(0.0);
-                let found_new = add(&mut chosen[*row], latent, value);
-                residual.iter_mut().zip(direction).for_each(|(r, w)| *r -= value * w);
-                let left = residual.iter().map(|r| f64::from(*r).powi(2)).sum::<f64>().sqrt();
-                if !self.done(found_new, left) {
-                    still_open.push(*row);
-                }
-            }
-            open = still_open;
+            let residuals = Tensor::from_vec(left, (open.len(), d_in), x.device())?;
+            let best = self.best(&residuals)?;
+            left = residuals.flatten_all()?.to_vec1::<f32>()?;
+            let still: Vec<bool> = left
+                .par_chunks_exact_mut(d_in.max(1))
+                .zip(best)
+                .zip(row_slots(&mut chosen, &open))
+                .map(|((residual, latent), codes)| {
+                    let found_new = latent.is_some_and(|latent| {
+                        let direction = &w_dec[latent as usize * d_in..][..d_in];
+                        take(residual, direction, latent, codes)
+                    });
+                    !self.done(found_new, vector::dot(residual, residual).sqrt().into())
+                })
+                .collect();
+            let mut keep = still.iter();
+            open.retain(|_| keep.next().is_some_and(|still| *still));
+            let rows = left.chunks_exact(d_in.max(1)).zip(&still);
+            left = rows.filter(|(_, still)| **still).flat_map(|(row, _)| row).copied().collect();
         }
-        Ok(chosen)
+        chosen.iter_mut().for_each(|row| row.sort_unstable_by_key(|(latent, _)| *latent));
+        Ok(Codes::from_rows(self.spec.d_sae, &chosen))
     }
 
     /// The same by operations that carry gradients to values and residuals; which latents are
@@ -105,6 +117,8 @@ impl PursuitSae {
                 break;
             }
             let best = self.best(&residual.detach())?;
+            // (Where nothing fits, the first latent does as well as any: its value is 0.)
+            let best: Vec<u32> = best.into_iter().map(Option::unwrap_or_default).collect();
             let index = Tensor::new(best.as_slice(), x.device())?;
             let directions = self.w_dec.index_select(&index, 0)?;
             let mask: Vec<f32> = open.iter().map(|open| f32::from(u8::from(*open))).collect();
@@ -128,18 +142,27 @@ impl PursuitSae {
     }
 }
 
-/// Add to a latent's value; whether it was zero before and is not now.
-fn add(codes: &mut Vec<(u32, f32)>, latent: u32, value: f32) -> bool {
-    if value == 0.0 {
+/// The codes of the rows `open`, which rise.
+fn row_slots<'c>(codes: &'c mut [Vec<(u32, f32)>], open: &[usize]) -> Vec<&'c mut Vec<(u32, f32)>> {
+    let mut wanted = open.iter().copied().peekable();
+    let slots = codes.iter_mut().enumerate();
+    slots.filter(|(row, _)| wanted.next_if_eq(row).is_some()).map(|(_, codes)| codes).collect()
+}
+
+/// Move what fits `direction` from what is left of a row to its codes; whether its latent is new there.
+fn take(residual: &mut [f32], direction: &[f32], latent: u32, codes: &mut Vec<(u32, f32)>) -> bool {
+    let fit = vector::dot(residual, direction);
+    if fit <= 0.0 {
         return false;
     }
+    residual.iter_mut().zip(direction).for_each(|(r, w)| *r -= fit * w);
     match codes.iter_mut().find(|(index, _)| *index == latent) {
         Some((_, sum)) => {
-            *sum += value;
+            *sum += fit;
             false
         }
         None => {
-            codes.push((latent, value));
+            codes.push((latent, fit));
             true
         }
     }
@@ -165,57 +188,39 @@ impl Sae for PursuitSae {
 
     fn encode_with(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<(Tensor, Frame)> {
         let (x, frame) = self.prepare(x, probe)?;
-        let mut shape = x.dims().to_vec();
-        let d_in = shape.pop().unwrap_or_default();
-        let rows = x.elem_count() / d_in.max(1);
-        shape.push(self.spec.d_sae);
-        let flat = x.reshape((rows, d_in))?;
-        let acts = if x.track_op() {
-            self.pursue_tracked(&flat)?
-        } else {
-            self.codes(&flat)?.to_dense()?
+        let rows = as_rows(&x)?;
+        let acts = match x.track_op() {
+            true => self.pursue_tracked(&rows)?,
+            false => self.codes(&rows)?.to_dense()?,
         };
-        Ok((probe.at(SaeSite::ActsPost, acts.reshape(shape)?)?, frame))
+        Ok((probe.at(SaeSite::ActsPost, frame.lead(acts)?)?, frame))
     }
 
     fn decode_with(&self, acts: &Tensor, frame: &Frame, probe: &mut dyn Probe) -> Result<Tensor> {
-        let bias = self.spec.apply_b_dec_to_input.then_some(&self.b_dec);
-        let recons = probe.at(SaeSite::Recons, linear(acts, &self.w_dec, bias)?)?;
+        require_latents(&self.spec, acts)?;
+        let recons = probe.at(SaeSite::Recons, linear(acts, &self.w_dec, self.bias())?)?;
         frame.unflatten(&frame.restore(&recons)?)
     }
 
     fn encode_sparse(&self, x: &Tensor) -> Result<(Codes, Frame)> {
         let (x, frame) = self.prepare(x, &mut ())?;
-        let rows = x.elem_count() / self.spec.d_in.max(1);
-        Ok((self.codes(&x.reshape((rows, self.spec.d_in))?)?, frame))
+        Ok((self.codes(&as_rows(&x)?)?, frame))
+    }
+
+    fn decode_sparse(&self, codes: &Codes, frame: &Frame) -> Result<Tensor> {
+        decode_codes(codes, &self.w_dec, self.bias(), frame)
     }
 
     fn tensors(&self) -> Vec<(Cow<'static, str>, Tensor)> {
         vec![("W_dec".into(), self.w_dec.clone()), ("b_dec".into(), self.b_dec.clone())]
     }
 
-    // The tied directions have norm one and stay; what is left of a row shrinks by the scale.
+    // The tied directions stay; what is left of a row shrinks by the scale.
     fn fold_activation_norm_scaling_factor(&mut self, scale: f64) -> Result<()> {
         self.b_dec = (&self.b_dec / scale)?;
         self.stop.residual_threshold /= scale;
         self.spec.architecture = Architecture::MatchingPursuit(self.stop.clone());
         self.spec.normalize_activations = Normalize::None;
         Ok(())
-    }
-}
-
-impl PursuitSae {
-    /// Codes of `[rows, d_in]`, latents in order of their index.
-    fn codes(&self, x: &Tensor) -> Result<Codes> {
-        let x = x.detach().to_dtype(DType::F32)?.contiguous()?;
-        let (rows, _) = x.dims2()?;
-        let starts: Vec<usize> = (0..rows).step_by(ROWS).collect();
-        let parts: Vec<Vec<Vec<(u32, f32)>>> = starts
-            .into_par_iter()
-            .map(|from| self.pursue(&x.narrow(0, from, ROWS.min(rows - from))?))
-            .collect::<Result<_>>()?;
-        let mut all: Vec<Vec<(u32, f32)>> = parts.into_iter().flatten().collect();
-        all.iter_mut().for_each(|row| row.sort_unstable_by_key(|(latent, _)| *latent));
-        Ok(Codes::from_rows(self.spec.d_sae, &all))
     }
 }

@@ -1,10 +1,8 @@
 //! An SAE of a few latents of another: what one feature does, for the price of one encoder column.
 
-use std::borrow::Cow;
-
 use candle_core::Tensor;
 
-use super::build::{WeightSource, build};
+use super::build::{InMemory, WeightSource, build};
 use crate::sae::{Architecture, Sae};
 use crate::{Error, Result};
 
@@ -22,6 +20,7 @@ pub fn select(sae: &dyn Sae, features: &[usize]) -> Result<Option<Box<dyn Sae>>>
         Architecture::Standard { .. } | Architecture::Gated | Architecture::JumpRelu => {}
         Architecture::TopK { .. }
         | Architecture::AbsTopK { .. }
+        | Architecture::BatchTopK(_)
         | Architecture::MatchingPursuit(_)
         | Architecture::Temporal(_) => return Ok(None),
     }
@@ -30,33 +29,32 @@ pub fn select(sae: &dyn Sae, features: &[usize]) -> Result<Option<Box<dyn Sae>>>
     let index: Vec<i64> = features.iter().map(|f| i64::try_from(*f).unwrap_or(i64::MAX)).collect();
     let n = index.len();
     let index = Tensor::from_vec(index, n, sae.decoder().device())?;
-    let mut source = Selected { tensors: sae.tensors(), index };
+    let mut source = Selected { all: InMemory(sae.tensors()), index };
     Ok(Some(build(few, &mut source)?))
 }
 
 struct Selected {
-    tensors: Vec<(Cow<'static, str>, Tensor)>,
+    all: InMemory,
     index: Tensor,
 }
 
 impl WeightSource for Selected {
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.take_if_there(name, shape)?.ok_or_else(|| Error::MissingTensor {
-            path: "the weights in memory".into(),
-            name: name.to_owned(),
-            want: shape.to_vec(),
-        })
+        self.few(name, self.all.find(name, shape)?)
     }
 
     fn take_if_there(&mut self, name: &str, _: &[usize]) -> Result<Option<Tensor>> {
-        let Some((_, tensor)) = self.tensors.iter().find(|(n, _)| n == name) else {
-            return Ok(None);
-        };
-        // Latents are the last axis of everything but W_dec; b_dec and W_skip have none.
-        Ok(Some(match name {
+        self.all.get(name).map(|tensor| self.few(name, tensor)).transpose()
+    }
+}
+
+impl Selected {
+    /// Latents are the last axis of everything but `W_dec`; `b_dec` and `W_skip` have none.
+    fn few(&self, name: &str, tensor: &Tensor) -> Result<Tensor> {
+        Ok(match name {
             "b_dec" | "W_skip" => tensor.clone(),
             "W_dec" => tensor.index_select(&self.index, 0)?,
             _ => tensor.contiguous()?.index_select(&self.index, tensor.rank() - 1)?,
-        }))
+        })
     }
 }

@@ -3,9 +3,10 @@
 use candle_core::Tensor;
 
 use super::dictionary::{Latents, Parts};
+use super::shared::in_one_pass;
 use crate::Result;
 use crate::hook::SaeSite;
-use crate::ops::{encode_above, linear, relu};
+use crate::ops::{encode_above, latents_above, linear, relu};
 use crate::sae::{Codes, Probe};
 
 /// Latents of a standard SAE.
@@ -19,8 +20,12 @@ pub struct Standard {
 
 impl Latents for Standard {
     fn encode(&self, parts: &Parts, x: &Tensor, probe: &mut dyn Probe) -> Result<Tensor> {
-        let pre = linear(x, &parts.w_enc, Some(&self.b_enc))?;
-        let acts = relu(&probe.at(SaeSite::ActsPre, pre)?)?;
+        let acts = if in_one_pass(x, &parts.w_enc, probe) {
+            latents_above(x, &parts.w_enc, &self.b_enc, None)?
+        } else {
+            let pre = linear(x, &parts.w_enc, Some(&self.b_enc))?;
+            relu(&probe.at(SaeSite::ActsPre, pre)?)?
+        };
         Ok(if self.tanh { acts.tanh()? } else { acts })
     }
 

@@ -6,9 +6,10 @@ use std::borrow::Cow;
 use candle_core::{D, Tensor};
 
 use super::WeightSource;
+use super::shared::{as_rows, decode_codes, require_latents};
 use crate::hook::SaeSite;
-use crate::ops::{keep_top_k, linear, relu, softmax};
-use crate::sae::{Frame, Probe, Sae, SaeSpec, Temporal};
+use crate::ops::{encode_above, encode_top_k, keep_top_k, linear, relu, softmax};
+use crate::sae::{Codes, Frame, Probe, Sae, SaeSpec, Temporal};
 use crate::{Error, Result};
 
 /// Added to the norm of a prediction before dividing by it.
@@ -93,12 +94,53 @@ impl TemporalSae {
         Ok(Self { spec, temporal, w_enc, w_dec, b_dec, layers })
     }
 
-    /// `x W_enc / (4 d_in)`
-    fn project(&self, x: &Tensor) -> Result<Tensor> {
+    /// `[d_in, d_sae]`
+    fn encoder(&self) -> Result<Tensor> {
+        Ok(match &self.w_enc {
+            Some(w_enc) => w_enc.clone(),
+            None => self.w_dec.t()?,
+        })
+    }
+
+    /// `x / (4 d_in)`: what the encoder reads.
+    fn scaled(&self, x: &Tensor) -> Result<Tensor> {
         #[allow(clippy::cast_precision_loss)]
         let scale = 1.0 / (4.0 * self.spec.d_in as f64);
-        let tied = self.w_dec.t()?;
-        Ok((linear(x, self.w_enc.as_ref().unwrap_or(&tied), None)? * scale)?)
+        Ok((x * scale)?)
+    }
+
+    /// `x W_enc / (4 d_in)`
+    fn project(&self, x: &Tensor) -> Result<Tensor> {
+        linear(&self.scaled(x)?, &self.encoder()?, None)
+    }
+
+    /// What attention to earlier positions leaves of the input, `[batch, pos, d_in]`; the rest of it is
+    /// in the frame.
+    fn novel(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<(Tensor, Frame)> {
+        let (x, frame) = Frame::flatten(&self.spec, &x.to_dtype(self.w_dec.dtype())?)?;
+        if x.rank() != 3 {
+            return Err(Error::InputShape {
+                what: "the input of a temporal SAE",
+                got: x.dims().to_vec(),
+                want: format!("[batch, pos, {}]", self.spec.d_in),
+            });
+        }
+        let x = probe.at(SaeSite::Input, x)?;
+        let (x, frame) = frame.normalize(&self.spec, &x)?;
+        let centred = self.spec.apply_b_dec_to_input;
+        let x = if centred { x.broadcast_sub(&self.b_dec)? } else { x };
+        let (predicted, residual) = self.predict(&x)?;
+        Ok((residual, frame.predicting(predicted)))
+    }
+
+    /// How many latents are kept, where that is limited.
+    fn kept(&self) -> Option<usize> {
+        self.temporal.kval_topk.filter(|_| self.temporal.top_k)
+    }
+
+    fn bias(&self) -> Option<&Tensor> {
+        let biased = !self.temporal.tied_weights || self.spec.apply_b_dec_to_input;
+        biased.then_some(&self.b_dec)
     }
 
     /// `[batch, pos, d_sae]`: what attention to earlier positions makes of them.
@@ -124,19 +166,17 @@ impl TemporalSae {
         relu(&layer.out.forward(&mixed)?)
     }
 
-    /// What is predicted, `[batch, pos, d_sae]`, and what of `x` is left.
+    /// What is predicted of `x`, and what is left of it: `[batch, pos, d_in]`.
     fn predict(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let mut residual = x.clone();
-        let mut predicted = self.project(x)?.zeros_like()?;
+        let (mut residual, mut predicted) = (x.clone(), x.zeros_like()?);
         for layer in &self.layers {
             let z = relu(&self.project(&residual)?)?;
-            let p = self.attend(layer, &z)?;
-            let direction = linear(&p, &self.w_dec, None)?;
+            let direction = linear(&self.attend(layer, &z)?, &self.w_dec, None)?;
             let along = (&direction * &residual)?.sum_keepdim(D::Minus1)?;
             let norm = (direction.sqr()?.sum_keepdim(D::Minus1)?.sqrt()? + EPS)?;
-            let scale = (along / norm.sqr()?)?;
-            predicted = (predicted + p.broadcast_mul(&scale)?)?;
-            residual = (residual - direction.broadcast_mul(&scale)?)?;
+            let explained = direction.broadcast_mul(&(along / norm.sqr()?)?)?;
+            residual = (residual - &explained)?;
+            predicted = (predicted + explained)?;
         }
         Ok((predicted, residual))
     }
@@ -159,33 +199,36 @@ impl Sae for TemporalSae {
     }
 
     fn encode_with(&self, x: &Tensor, probe: &mut dyn Probe) -> Result<(Tensor, Frame)> {
-        let (x, frame) = Frame::flatten(&self.spec, &x.to_dtype(self.w_dec.dtype())?)?;
-        if x.rank() != 3 {
-            return Err(Error::InputShape {
-                what: "the input of a temporal SAE",
-                got: x.dims().to_vec(),
-                want: format!("[batch, pos, {}]", self.spec.d_in),
-            });
-        }
-        let x = probe.at(SaeSite::Input, x)?;
-        let (x, frame) = frame.normalize(&self.spec, &x)?;
-        let centred = self.spec.apply_b_dec_to_input;
-        let x = if centred { x.broadcast_sub(&self.b_dec)? } else { x };
-        let (predicted, residual) = self.predict(&x)?;
-        let pre = probe.at(SaeSite::ActsPre, self.project(&residual)?)?;
-        let acts = match self.temporal {
-            Temporal { top_k: true, kval_topk: Some(k), .. } => keep_top_k(&pre, k)?,
-            _ => relu(&pre)?,
+        let (novel, frame) = self.novel(x, probe)?;
+        let pre = probe.at(SaeSite::ActsPre, self.project(&novel)?)?;
+        let acts = match self.kept() {
+            Some(k) => keep_top_k(&pre, k)?,
+            None => relu(&pre)?,
         };
-        Ok((probe.at(SaeSite::ActsPost, acts)?, frame.predicting(predicted)))
+        Ok((probe.at(SaeSite::ActsPost, acts)?, frame))
     }
 
     fn decode_with(&self, acts: &Tensor, frame: &Frame, probe: &mut dyn Probe) -> Result<Tensor> {
-        let biased = !self.temporal.tied_weights || self.spec.apply_b_dec_to_input;
-        let bias = biased.then_some(&self.b_dec);
-        let recons = linear(&frame.with_predicted(acts)?, &self.w_dec, bias)?;
+        require_latents(&self.spec, acts)?;
+        let recons = frame.with_predicted(linear(acts, &self.w_dec, self.bias())?)?;
         let recons = probe.at(SaeSite::Recons, recons)?;
         frame.unflatten(&frame.restore(&recons)?)
+    }
+
+    fn encode_sparse(&self, x: &Tensor) -> Result<(Codes, Frame)> {
+        let (novel, frame) = self.novel(x, &mut ())?;
+        let rows = as_rows(&self.scaled(&novel)?)?;
+        let w_enc = self.encoder()?;
+        let no_bias = Tensor::zeros(self.spec.d_sae, w_enc.dtype(), w_enc.device())?;
+        let codes = match self.kept() {
+            Some(k) => encode_top_k(&rows, &w_enc, &no_bias, None, k)?,
+            None => encode_above(&rows, &w_enc, &no_bias, None)?,
+        };
+        Ok((codes, frame))
+    }
+
+    fn decode_sparse(&self, codes: &Codes, frame: &Frame) -> Result<Tensor> {
+        decode_codes(codes, &self.w_dec, self.bias(), frame)
     }
 
     fn tensors(&self) -> Vec<(Cow<'static, str>, Tensor)> {

@@ -1,4 +1,4 @@
-//! The `k` largest values of a row, from the whole row or piece by piece.
+//! The `k` largest values of a row, or the `k` largest magnitudes, from the whole row or piece by piece.
 
 /// Values that are looked at together: if none is large enough, none is looked at alone.
 const GLANCE: usize = 16;
@@ -48,20 +48,26 @@ fn largest(keys: &mut Vec<Key>, k: usize) -> Option<Key> {
 }
 
 /// Collects the `k` largest values above a floor, of a row that comes piece by piece from left to
-/// right.
+/// right; with `MAGNITUDE`, values are ranked without their signs, and keep them.
 ///
 /// A value is kept only if it exceeds the `k`-th largest so far, so that nearly all of a long row
 /// costs one comparison each. NaN is taken, as the smallest of all, so that it is seen.
 #[derive(Clone, Debug)]
-pub(super) struct Best {
+pub(super) struct Best<const MAGNITUDE: bool> {
     k: usize,
     least: f32,
     keys: Vec<Key>,
     values: Vec<f32>,
 }
 
-impl Best {
-    /// Values must exceed `floor`.
+impl<const MAGNITUDE: bool> Best<MAGNITUDE> {
+    /// What a value is ranked by.
+    #[inline(always)]
+    fn rank(value: f32) -> f32 {
+        if MAGNITUDE { value.abs() } else { value }
+    }
+
+    /// Ranks must exceed `floor`.
     pub(super) fn above(floor: f32, k: usize) -> Self {
         Self { k, least: floor, keys: Vec::new(), values: Vec::new() }
     }
@@ -72,7 +78,7 @@ impl Best {
     pub(super) fn offer(&mut self, first: usize, piece: &[f32]) {
         for (i, values) in piece.chunks(GLANCE).enumerate() {
             let least = self.least;
-            if values.iter().fold(false, |any, v| any | !(*v <= least)) {
+            if values.iter().fold(false, |any, v| any | !(Self::rank(*v) <= least)) {
                 self.keep(first + i * GLANCE, values);
             }
         }
@@ -81,8 +87,9 @@ impl Best {
     #[allow(clippy::cast_possible_truncation, clippy::neg_cmp_op_on_partial_ord)]
     fn keep(&mut self, first: usize, values: &[f32]) {
         for (j, value) in values.iter().enumerate() {
-            if !(*value <= self.least) {
-                self.keys.push(key((first + j) as u32, *value));
+            let rank = Self::rank(*value);
+            if !(rank <= self.least) {
+                self.keys.push(key((first + j) as u32, rank));
                 self.values.push(*value);
             }
         }
@@ -98,14 +105,15 @@ impl Best {
         let mut keys = self.keys.iter();
         self.values.retain(|_| keys.next().is_some_and(|key| *key >= bar));
         self.keys = kept;
-        let least = self.values.iter().copied().fold(f32::INFINITY, f32::min);
+        let ranks = self.values.iter().copied().map(Self::rank);
+        let least = ranks.fold(f32::INFINITY, f32::min);
         // (f32::min passes over NaN; with fewer numbers than k the bar stays where it is.)
         if self.values.iter().all(|v| !v.is_nan()) && least.is_finite() {
             self.least = least;
         }
     }
 
-    /// The `k` largest, in order of index.
+    /// The values of the `k` largest ranks, in order of index.
     pub(super) fn finish(mut self) -> Vec<(u32, f32)> {
         if self.k == 0 {
             return Vec::new();
@@ -139,7 +147,7 @@ mod tests {
     fn pieces_give_what_the_whole_row_gives() {
         let row: Vec<f32> = (0..1000u32).map(|i| ((i * 7919) % 331) as f32 - 50.0).collect();
         for k in [0, 1, 5, 64, 400] {
-            let mut best = Best::above(0.0, k);
+            let mut best = Best::<false>::above(0.0, k);
             for (i, piece) in row.chunks(37).enumerate() {
                 best.offer(i * 37, piece);
             }
@@ -149,8 +157,23 @@ mod tests {
     }
 
     #[test]
+    fn magnitudes_are_ranked_without_their_signs_and_keep_them() {
+        let row: Vec<f32> = (0..300u32).map(|i| ((i * 7919) % 331) as f32 - 165.0).collect();
+        let magnitudes: Vec<f32> = row.iter().map(|v| v.abs()).collect();
+        for k in [1, 7, 200] {
+            let mut best = Best::<true>::above(0.0, k);
+            for (i, piece) in row.chunks(41).enumerate() {
+                best.offer(i * 41, piece);
+            }
+            let whole = top_k_row(&magnitudes, k).into_iter().filter(|(_, v)| *v > 0.0);
+            let want: Vec<_> = whole.map(|(i, _)| (i, row[i as usize])).collect();
+            assert_eq!(best.finish(), want, "k {k}");
+        }
+    }
+
+    #[test]
     fn a_row_of_nan_is_seen() {
-        let mut best = Best::above(0.0, 2);
+        let mut best = Best::<false>::above(0.0, 2);
         best.offer(0, &[f32::NAN; 100]);
         assert_eq!(best.finish().len(), 2);
     }

@@ -70,3 +70,12 @@ pub(super) fn require_width(what: &'static str, x: &Tensor, width: usize) -> Res
     let (got, want) = (x.dims().to_vec(), format!("[{width}]"));
     Err(Error::InputShape { what, got, want })
 }
+
+/// The values of a tensor that has one per column of `w`, `[d_in, d_sae]`.
+///
+/// # Errors
+/// Another shape.
+pub(super) fn per_latent(w: &Tensor, values: &Tensor) -> Result<Vec<f32>> {
+    require_width("a tensor per latent", values, w.dims2()?.1)?;
+    Ok(values.to_vec1()?)
+}

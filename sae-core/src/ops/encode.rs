@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::best::Best;
-use super::cpu::{F32s, require_width};
+use super::cpu::{F32s, per_latent};
 use super::gemm::{Mat, gemm_scan};
 use crate::sae::Codes;
 use crate::{Error, Result};
@@ -11,9 +11,9 @@ use crate::{Error, Result};
 /// Pre-activations that are looked at together: if none passes, none is looked at alone.
 const GLANCE: usize = 16;
 
-/// Codes of the rows of `x` whose pre-activation `x W + b` exceeds its latent's threshold (0 when
-/// `threshold` is `None`) and 0: `x` `[rows, d_in]`, `w` `[d_in, d_sae]`, `b` and `threshold`
-/// `[d_sae]`. The dense pre-activations are never held as a whole.
+/// Codes of the pre-activations `x W + b` that exceed their latent's threshold (0 when `threshold` is
+/// `None`): `x` `[rows, d_in]`, `w` `[d_in, d_sae]`, `b` and `threshold` `[d_sae]`. The dense
+/// pre-activations are never held as a whole.
 ///
 /// # Errors
 /// Not f32 on the CPU, or shapes that do not fit.
@@ -25,7 +25,7 @@ pub fn encode_above(
 ) -> Result<Codes> {
     let bias = per_latent(w, b)?;
     let least: Vec<f32> = match threshold {
-        Some(t) => per_latent(w, t)?.into_iter().map(|t| t.max(0.0)).collect(),
+        Some(t) => per_latent(w, t)?,
         None => vec![0.0; bias.len()],
     };
     let select = |col: usize, values: &mut [f32], kept: &mut Vec<(u32, f32)>| {
@@ -83,22 +83,40 @@ pub fn encode_top_k(
     scale: Option<&Tensor>,
     k: usize,
 ) -> Result<Codes> {
-    let bias = per_latent(w, b)?;
-    let scale = scale.map(|s| per_latent(w, s)).transpose()?;
-    with_operands(x, w, |x, w| {
-        encode_best(x, w, (k, 0.0), |col, values| {
-            values.iter_mut().zip(&bias[col..]).for_each(|(h, b)| *h += b);
-            if let Some(scale) = &scale {
-                values.iter_mut().zip(&scale[col..]).for_each(|(h, s)| *h *= s);
-            }
-        })
-    })
+    let prepare = rescaled(w, b, scale)?;
+    with_operands(x, w, |x, w| encode_best(x, w, (k, 0.0), prepare))
 }
 
-/// The values of a tensor that has one per column of `w`.
-fn per_latent(w: &Tensor, values: &Tensor) -> Result<Vec<f32>> {
-    require_width("a tensor per latent", values, w.dims2()?.1)?;
-    Ok(values.to_vec1()?)
+/// Codes of the `k` pre-activations of each row that are largest in magnitude, signs kept; otherwise
+/// as [`encode_top_k`].
+///
+/// # Errors
+/// As [`encode_above`].
+pub fn encode_top_k_abs(
+    x: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+    scale: Option<&Tensor>,
+    k: usize,
+) -> Result<Codes> {
+    let prepare = rescaled(w, b, scale)?;
+    with_operands(x, w, |x, w| encode_best_abs(x, w, k, prepare))
+}
+
+/// What makes products `(x W + b) * scale`, given their first column.
+fn rescaled(
+    w: &Tensor,
+    b: &Tensor,
+    scale: Option<&Tensor>,
+) -> Result<impl Fn(usize, &mut [f32]) + Sync + use<>> {
+    let bias = per_latent(w, b)?;
+    let scale = scale.map(|s| per_latent(w, s)).transpose()?;
+    Ok(move |col: usize, values: &mut [f32]| {
+        values.iter_mut().zip(&bias[col..]).for_each(|(h, b)| *h += b);
+        if let Some(scale) = &scale {
+            values.iter_mut().zip(&scale[col..]).for_each(|(h, s)| *h *= s);
+        }
+    })
 }
 
 /// Whether a latent is on; NaN is, so that it is seen.
@@ -160,11 +178,36 @@ pub fn encode_best(
     (k, floor): (usize, f32),
     prepare: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Codes {
+    // Each part of a row offered its own k best; the k best of all are among them.
+    best_of_parts::<false>(x, w, (k, floor), prepare).keep_top_k(k)
+}
+
+/// Codes of the `k` entries of each row of `x w` that are largest in magnitude and not 0, signs kept;
+/// otherwise as [`encode_best`].
+///
+/// # Panics
+/// As [`encode_rows`].
+pub fn encode_best_abs(
+    x: Mat<'_>,
+    w: Mat<'_>,
+    k: usize,
+    prepare: impl Fn(usize, &mut [f32]) + Sync,
+) -> Codes {
+    best_of_parts::<true>(x, w, (k, 0.0), prepare).keep_top_k_abs(k)
+}
+
+/// The `k` best of every part into which a row is cut.
+fn best_of_parts<const MAGNITUDE: bool>(
+    x: Mat<'_>,
+    w: Mat<'_>,
+    (k, floor): (usize, f32),
+    prepare: impl Fn(usize, &mut [f32]) + Sync,
+) -> Codes {
     let found = gemm_scan(
         x,
         w,
-        |rows| vec![Best::above(floor, k); rows],
-        |rows: &mut Vec<Best>, tile| {
+        |rows| vec![Best::<MAGNITUDE>::above(floor, k); rows],
+        |rows: &mut Vec<Best<MAGNITUDE>>, tile| {
             for (best, products) in rows.iter_mut().zip(tile.values.chunks_exact_mut(tile.cols)) {
                 pulp::Arch::new().dispatch(
                     #[inline(always)]
@@ -189,8 +232,7 @@ pub fn encode_best(
         })
         .collect();
     let blocks: Vec<(usize, &Found)> = blocks.iter().map(|(row, block)| (*row, block)).collect();
-    // Each part of a row offered its own k best; the k best of all are among them.
-    assemble(x.rows, w.cols, &blocks).keep_top_k(k)
+    assemble(x.rows, w.cols, &blocks)
 }
 
 /// `x` `[rows, d_in]` and `w` `[d_in, d_sae]` as matrices for `run`.

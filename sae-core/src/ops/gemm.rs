@@ -6,6 +6,8 @@
 
 use rayon::prelude::*;
 
+use super::stream::{is_narrow, stream};
+
 /// A read-only matrix on a slice, with any strides.
 #[derive(Clone, Copy, Debug)]
 pub struct Mat<'a> {
@@ -38,7 +40,7 @@ impl<'a> Mat<'a> {
     }
 
     /// Rows `from..from + rows` and columns `col..col + cols`.
-    fn block(self, (row, rows): (usize, usize), (col, cols): (usize, usize)) -> Self {
+    pub(super) fn block(self, (row, rows): (usize, usize), (col, cols): (usize, usize)) -> Self {
         debug_assert!(row + rows <= self.rows && col + cols <= self.cols);
         let data = &self.data[row * self.row_stride + col * self.col_stride..];
         Self { data, rows, cols, ..self }
@@ -205,7 +207,12 @@ pub fn gemm_scan<S: Send>(
             let width = TILE_COLS.min(to - col);
             scratch.resize(rows * TILE_COLS.min(part), 0.0);
             let values = &mut scratch[..height * width];
-            gemm(values, width, left, rhs.block((0, rhs.rows), (col, width)), 1.0);
+            let right = rhs.block((0, rhs.rows), (col, width));
+            if is_narrow(left, right) {
+                stream(values, left, right);
+            } else {
+                gemm(values, width, left, right, 1.0);
+            }
             take(&mut state, Tile { row, col, rows: height, cols: width, values });
         }
         (row, state)

@@ -7,6 +7,7 @@ use super::best::top_k_row;
 use super::cpu::{F32s, is_cpu_f32, require_width};
 use crate::Result;
 use crate::grad::attach;
+use crate::sae::Codes;
 
 /// Rows that one task works on are chosen so that it touches about so many values.
 const TASK_VALUES: usize = 1 << 15;
@@ -23,8 +24,8 @@ pub fn relu(h: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// `h` where `h > threshold` and `h > 0`, else 0; `threshold` `[d_sae]`. Strict at the threshold;
-/// NaN is kept.
+/// `h` where `h > threshold`, else 0; `threshold` `[d_sae]`. Strict at the threshold; NaN is kept. Only
+/// a threshold below 0 lets negative values pass.
 ///
 /// # Errors
 /// As many thresholds as latents are needed.
@@ -33,7 +34,7 @@ pub fn jump(h: &Tensor, threshold: &Tensor) -> Result<Tensor> {
     let threshold = threshold.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     gated(h, move |h, f| {
         for ((f, h), t) in f.iter_mut().zip(h).zip(&threshold) {
-            *f = if *h <= *t || *h <= 0.0 { 0.0 } else { *h };
+            *f = if *h <= *t { 0.0 } else { *h };
         }
     })
 }
@@ -65,6 +66,18 @@ pub fn keep_top_k_abs(h: &Tensor, k: usize) -> Result<Tensor> {
             f[index as usize] = h[index as usize];
         }
     })
+}
+
+/// The `n` largest values above 0 of all of `h` `[.., d_sae]` together, zero elsewhere; ties go to
+/// the lower index, and NaN is kept besides.
+///
+/// # Errors
+/// The tensor operation failed.
+pub fn keep_largest(h: &Tensor, n: usize) -> Result<Tensor> {
+    let acts = relu(h)?;
+    let kept = Codes::from_dense(&acts.detach())?.keep_largest(n).to_dense()?;
+    let mask = kept.ne(0f32)?.reshape(acts.shape())?.to_device(h.device())?;
+    Ok((acts * mask.to_dtype(h.dtype())?)?)
 }
 
 /// A row function whose output is the input where it is not zero: the gradient passes there.
@@ -108,10 +121,10 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn jump_is_strict_and_never_negative() -> Result<()> {
-        let h = Tensor::new(&[[0.5f32, 0.6, -0.1]], &Device::Cpu)?;
-        let t = Tensor::new(&[0.5f32, 0.5, -1.0], &Device::Cpu)?;
-        assert_eq!(jump(&h, &t)?.to_vec2::<f32>()?, [[0.0, 0.6, 0.0]]);
+    fn jump_is_strict() -> Result<()> {
+        let h = Tensor::new(&[[0.5f32, 0.6, -0.1, -0.1]], &Device::Cpu)?;
+        let t = Tensor::new(&[0.5f32, 0.5, 0.0, -1.0], &Device::Cpu)?;
+        assert_eq!(jump(&h, &t)?.to_vec2::<f32>()?, [[0.0, 0.6, 0.0, -0.1]]);
         Ok(())
     }
 }

@@ -6,12 +6,11 @@ use rayon::prelude::*;
 use super::cpu::{F32s, is_cpu_f32, require_width};
 use super::gemm::{Mat, gemm_tiled};
 use super::pointwise::{Activation, activate};
+use super::stream::{is_narrow, stream};
 use super::vector;
 use crate::grad::attach;
 use crate::{Error, Result};
 
-/// Up to so many rows, streaming the weights once beats packing them for the matrix kernel.
-const FEW_ROWS: usize = 4;
 /// Columns that one task of the few-rows kernel accumulates: half of a first-level cache.
 const STRIP: usize = 1024;
 
@@ -105,16 +104,39 @@ fn kernel(
     b: Option<&Tensor>,
     activation: Option<Activation>,
 ) -> Result<Tensor> {
+    let bias = b.map(Tensor::contiguous).transpose()?;
+    let bias = bias.as_ref().map(F32s::new).transpose()?;
+    let bias = bias.as_ref().map(F32s::contiguous).transpose()?;
+    product_with(x, w, |col, segment| {
+        if let Some(bias) = bias {
+            vector::add(segment, &bias[col..col + segment.len()]);
+        }
+        if let Some(activation) = activation {
+            activation.apply_slice(segment);
+        }
+    })
+}
+
+/// `x W`, `[.., d_in] -> [.., d_out]`, with `finish(col, segment)` made of each piece of a row, whose
+/// first column is `col`, while it is in cache.
+///
+/// # Errors
+/// Not f32 on the CPU, or another width than `d_in`.
+pub(super) fn product_with(
+    x: &Tensor,
+    w: &Tensor,
+    finish: impl Fn(usize, &mut [f32]) + Sync,
+) -> Result<Tensor> {
     let (d_in, d_out) = w.dims2()?;
     let mut shape = x.dims().to_vec();
-    shape.pop();
+    if shape.pop() != Some(d_in) {
+        let got = x.dims().to_vec();
+        return Err(Error::WrongWidth { what: "the input of a linear map", got, want: d_in });
+    }
     let rows: usize = shape.iter().product();
     shape.push(d_out);
     let x = x.contiguous()?;
     let (x, w) = (F32s::new(&x)?, F32s::new(w)?);
-    let bias = b.map(Tensor::contiguous).transpose()?;
-    let bias = bias.as_ref().map(F32s::new).transpose()?;
-    let bias = bias.as_ref().map(F32s::contiguous).transpose()?;
     let (Some(lhs), Some(rhs)) = (
         Mat::new(x.values(), (rows, d_in), (d_in, 1)),
         Mat::new(w.values(), (d_in, d_out), (w.strides()[0], w.strides()[1])),
@@ -122,18 +144,10 @@ fn kernel(
         return Err(Error::LayoutOutside);
     };
     let mut out = vec![0f32; rows * d_out];
-    let finish = |_: usize, col: usize, segment: &mut [f32]| {
-        if let Some(bias) = bias {
-            vector::add(segment, &bias[col..col + segment.len()]);
-        }
-        if let Some(activation) = activation {
-            activation.apply_slice(segment);
-        }
-    };
-    if rows <= FEW_ROWS && (rhs.col_stride == 1 || rhs.row_stride == 1) {
+    if is_narrow(lhs, rhs) {
         few_rows(&mut out, lhs, rhs, &finish);
     } else {
-        gemm_tiled(&mut out, lhs, rhs, finish);
+        gemm_tiled(&mut out, lhs, rhs, |_, col, segment| finish(col, segment));
     }
     Ok(Tensor::from_vec(out, shape, &candle_core::Device::Cpu)?)
 }
@@ -143,7 +157,7 @@ fn few_rows(
     out: &mut [f32],
     lhs: Mat<'_>,
     rhs: Mat<'_>,
-    finish: &(impl Fn(usize, usize, &mut [f32]) + Sync),
+    finish: &(impl Fn(usize, &mut [f32]) + Sync),
 ) {
     let (rows, n) = (lhs.rows, rhs.cols);
     // Strips are computed apart and then put in place: `rows` is small, so the copy is too.
@@ -153,15 +167,8 @@ fn few_rows(
             let col = strip * STRIP;
             let width = STRIP.min(n - col);
             let mut part = vec![0f32; rows * width];
-            for (r, y) in part.chunks_exact_mut(width).enumerate() {
-                let x = lhs.row(r);
-                if rhs.row_stride == 1 {
-                    vector::dots(y, x, |j| rhs.col(col + j));
-                } else {
-                    vector::accumulate(y, x, |k| &rhs.row(k)[col..col + width]);
-                }
-                finish(r, col, y);
-            }
+            stream(&mut part, lhs, rhs.block((0, rhs.rows), (col, width)));
+            part.chunks_exact_mut(width).for_each(|y| finish(col, y));
             part
         })
         .collect();

@@ -7,6 +7,7 @@
 mod best;
 mod cpu;
 mod decode;
+mod dense_encode;
 mod encode;
 pub mod gemm;
 mod latent;
@@ -16,13 +17,18 @@ mod pointwise;
 mod soft_cap;
 mod softmax;
 mod sparse_grad;
+mod stream;
 pub mod vector;
 
 pub use best::top_k_row;
 pub use cpu::{F32s, is_cpu_f32};
 pub use decode::{decode_into, decode_rows};
-pub use encode::{encode_above, encode_best, encode_gated, encode_rows, encode_top_k};
-pub use latent::{jump, keep_top_k, keep_top_k_abs, relu};
+pub use dense_encode::{latents_above, latents_gated};
+pub use encode::{
+    encode_above, encode_best, encode_best_abs, encode_gated, encode_rows, encode_top_k,
+    encode_top_k_abs,
+};
+pub use latent::{jump, keep_largest, keep_top_k, keep_top_k_abs, relu};
 pub use linear::{Linear, linear};
 pub use norm::{Centre, normalize};
 pub use pointwise::{Activation, activate};

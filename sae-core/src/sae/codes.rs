@@ -95,12 +95,12 @@ impl Codes {
     /// The tensor operation failed.
     pub fn to_dense(&self) -> Result<Tensor> {
         let mut dense = vec![0f32; self.rows() * self.d_sae];
-        for (r, row) in dense.chunks_exact_mut(self.d_sae.max(1)).enumerate() {
+        dense.par_chunks_exact_mut(self.d_sae.max(1)).enumerate().for_each(|(r, row)| {
             let (indices, values) = self.row(r);
             for (i, v) in indices.iter().zip(values) {
                 row[*i as usize] = *v;
             }
-        }
+        });
         Ok(Tensor::from_vec(dense, (self.rows(), self.d_sae), &Device::Cpu)?)
     }
 
@@ -187,31 +187,25 @@ impl Codes {
         self
     }
 
-    /// The same codes without entries that are zero.
-    #[must_use]
-    pub fn without_zeros(self) -> Self {
-        let (mut offsets, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-        for r in 0..self.rows() {
-            let (row_indices, row_values) = self.row(r);
-            let kept = row_indices.iter().zip(row_values).filter(|(_, v)| **v != 0.0);
-            for (index, value) in kept {
-                indices.push(*index);
-                values.push(*value);
-            }
-            offsets.push(indices.len());
-        }
-        Self { d_sae: self.d_sae, offsets, indices, values }
-    }
-
     /// The same codes with every value of latent `i` multiplied by `by[i]`.
     #[must_use]
     pub(crate) fn scaled(self, by: &[f32]) -> Self {
         self.map_indexed(|i, v| v * by[i])
     }
 
-    /// The `k` largest entries of each row.
+    /// The `k` largest entries of each row; of equal ones those of the lower latents.
     #[must_use]
     pub fn keep_top_k(self, k: usize) -> Self {
+        self.keep_best(k, |v| v)
+    }
+
+    /// The `k` entries of each row that are largest in magnitude.
+    #[must_use]
+    pub fn keep_top_k_abs(self, k: usize) -> Self {
+        self.keep_best(k, f32::abs)
+    }
+
+    fn keep_best(self, k: usize, rank: impl Fn(f32) -> f32 + Sync) -> Self {
         if self.offsets.windows(2).all(|w| w[1] - w[0] <= k) {
             return self;
         }
@@ -219,16 +213,76 @@ impl Codes {
             .into_par_iter()
             .map(|r| {
                 let (indices, values) = self.row(r);
-                let kept = top_k_row(values, k).into_iter();
-                kept.map(|(at, value)| (indices[at as usize], value)).collect()
+                let ranks: Vec<f32> = values.iter().map(|v| rank(*v)).collect();
+                let kept = top_k_row(&ranks, k).into_iter();
+                kept.map(|(at, _)| (indices[at as usize], values[at as usize])).collect()
             })
             .collect();
+        Self::from_rows(self.d_sae, &rows)
+    }
+
+    /// The `n` largest entries of all rows together; of equal ones those that come first. Entries
+    /// that are NaN are kept besides.
+    #[must_use]
+    pub fn keep_largest(self, n: usize) -> Self {
+        let mut ranked: Vec<f32> = self.values.iter().copied().filter(|v| !v.is_nan()).collect();
+        if ranked.len() <= n {
+            return self;
+        }
+        let bar = match n {
+            0 => f32::INFINITY,
+            _ => *ranked.select_nth_unstable_by(n - 1, |a, b| b.total_cmp(a)).1,
+        };
+        let above = ranked.iter().filter(|v| **v > bar).count();
+        let mut room = n.saturating_sub(above);
+        self.retain(|v| {
+            #[allow(clippy::float_cmp)] // the bar is one of the values
+            let level = v == bar && room > 0;
+            room -= usize::from(level);
+            v.is_nan() || v > bar || level
+        })
+    }
+
+    /// The same codes without entries that are zero.
+    #[must_use]
+    pub fn without_zeros(self) -> Self {
+        self.retain(|v| v != 0.0)
+    }
+
+    /// The entries whose value passes, asked in order.
+    fn retain(self, mut keep: impl FnMut(f32) -> bool) -> Self {
         let (mut offsets, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-        for row in rows {
-            indices.extend(row.iter().map(|(i, _)| *i));
-            values.extend(row.iter().map(|(_, v)| *v));
+        for r in 0..self.rows() {
+            let (row_indices, row_values) = self.row(r);
+            for (index, value) in row_indices.iter().zip(row_values) {
+                if keep(*value) {
+                    indices.push(*index);
+                    values.push(*value);
+                }
+            }
             offsets.push(indices.len());
         }
         Self { d_sae: self.d_sae, offsets, indices, values }
+    }
+
+    /// The values of some latents, `[rows, features]`, in the order given.
+    ///
+    /// # Errors
+    /// A latent that there is not.
+    pub fn columns(&self, features: &[usize]) -> Result<Tensor> {
+        let d_sae = self.d_sae;
+        if let Some(&feature) = features.iter().find(|f| **f >= d_sae) {
+            return Err(Error::FeatureOutOfRange { feature, d_sae });
+        }
+        let mut out = vec![0f32; self.rows() * features.len()];
+        for (r, out) in out.chunks_exact_mut(features.len().max(1)).enumerate() {
+            let (indices, values) = self.row(r);
+            for (out, feature) in out.iter_mut().zip(features) {
+                if let Ok(at) = indices.binary_search_by(|i| (*i as usize).cmp(feature)) {
+                    *out = values[at];
+                }
+            }
+        }
+        Ok(Tensor::from_vec(out, (self.rows(), features.len()), &Device::Cpu)?)
     }
 }

@@ -19,7 +19,7 @@ pub struct Frame {
     heads: Option<(usize, usize)>,
     /// The axes before the last of the flattened input.
     leading: Option<Vec<usize>>,
-    /// Added to the latents before they are decoded, `[.., d_sae]`: what a temporal SAE predicts.
+    /// Added to what latents are decoded to, `[.., d_in]`: what a temporal SAE predicts.
     predicted: Option<Tensor>,
     /// Added to the output, `[.., d_out]`: what a transcoder lets pass by its latents.
     skipped: Option<Tensor>,
@@ -72,7 +72,7 @@ impl Frame {
             }
             Normalize::ConstantScalarRescale => {
                 let Architecture::Temporal(temporal) = &spec.architecture else {
-                    return Ok((x.clone(), self));
+                    return Err(spec.misfit());
                 };
                 let factor = temporal.activation_normalization_factor;
                 #[allow(clippy::cast_possible_truncation)]
@@ -91,15 +91,15 @@ impl Frame {
         }
     }
 
-    /// Latents with what was predicted of them: `[.., d_sae]`.
-    pub(crate) fn with_predicted(&self, acts: &Tensor) -> Result<Tensor> {
+    /// What latents were decoded to with what was predicted: `[.., d_in]`.
+    pub(crate) fn with_predicted(&self, recons: Tensor) -> Result<Tensor> {
         match &self.predicted {
-            Some(predicted) => Ok((acts + predicted)?),
-            None => Ok(acts.clone()),
+            Some(predicted) => Ok((recons + predicted)?),
+            None => Ok(recons),
         }
     }
 
-    /// Remember latents that were predicted.
+    /// Remember what was predicted, decoded.
     pub(crate) fn predicting(self, predicted: Tensor) -> Self {
         Self { predicted: Some(predicted), ..self }
     }
@@ -109,9 +109,11 @@ impl Frame {
         Self { skipped, ..self }
     }
 
-    /// The axes before the last of the flattened input; `None` in a default frame.
-    pub(crate) fn leading(&self) -> Option<Vec<usize>> {
-        self.leading.clone()
+    /// Rows as `[.., width]`, with the leading axes of the input, where they are known.
+    pub(crate) fn lead(&self, rows: Tensor) -> Result<Tensor> {
+        let Some(leading) = &self.leading else { return Ok(rows) };
+        let width = rows.dim(D::Minus1)?;
+        Ok(rows.reshape([leading.as_slice(), &[width]].concat())?)
     }
 
     /// Undo the normalisation: `[.., d_out]`.

@@ -16,7 +16,9 @@ pub use codes::Codes;
 pub use edit::{FeatureEdit, FeatureOp};
 pub use frame::Frame;
 pub use run::RunWithSaes;
-pub use spec::{Architecture, MatchingPursuit, Normalize, Reshape, SaeSpec, Temporal, Transcoder};
+pub use spec::{
+    Architecture, BatchTopK, MatchingPursuit, Normalize, Reshape, SaeSpec, Temporal, Transcoder,
+};
 pub use splice::{SaeExt, Splice};
 pub use whitening::Whitening;
 
@@ -30,12 +32,21 @@ pub trait Probe {
     /// # Errors
     /// Whatever keeps an edit from being made.
     fn at(&mut self, site: SaeSite, value: Tensor) -> Result<Tensor>;
+
+    /// Whether anything is done at `site`; values that nobody sees need not be made.
+    fn wants(&self, _site: SaeSite) -> bool {
+        true
+    }
 }
 
 /// Sees nothing.
 impl Probe for () {
     fn at(&mut self, _: SaeSite, value: Tensor) -> Result<Tensor> {
         Ok(value)
+    }
+
+    fn wants(&self, _: SaeSite) -> bool {
+        false
     }
 }
 
@@ -74,6 +85,16 @@ pub trait Sae: Send + Sync {
         Ok((Codes::from_dense(&acts)?, frame))
     }
 
+    /// The latents `features` alone, in that order: `[.., d_in] -> [.., features]`. Where a latent does
+    /// not depend on the others, only their columns of the encoder are read.
+    ///
+    /// # Errors
+    /// As [`Sae::encode_with`], and a latent that the SAE does not have.
+    fn encode_features(&self, x: &Tensor, features: &[usize]) -> Result<Tensor> {
+        let (codes, frame) = self.encode_sparse(x)?;
+        frame.lead(codes.columns(features)?)
+    }
+
     /// Codes -> the shape of the input, touching only the decoder rows that the codes name.
     ///
     /// # Errors
@@ -88,7 +109,7 @@ pub trait Sae: Send + Sync {
     /// # Errors
     /// The architecture does not admit it.
     fn fold_w_dec_norm(&mut self) -> Result<()> {
-        Err(Error::NotFoldable { op: "fold W_dec norm", why: "this SAE" })
+        Err(Error::NotFoldable { op: "fold W_dec norm", why: self.spec().architecture_name() })
     }
 
     /// Fold the trainer's input scale `s` into the weights: afterwards the SAE of raw `x` is what
@@ -97,7 +118,7 @@ pub trait Sae: Send + Sync {
     /// # Errors
     /// The architecture does not admit it.
     fn fold_activation_norm_scaling_factor(&mut self, _scale: f64) -> Result<()> {
-        Err(Error::NotFoldable { op: "fold activation norm", why: "this SAE" })
+        Err(Error::NotFoldable { op: "fold activation norm", why: self.spec().architecture_name() })
     }
 
     /// Fold the trainer's whitening into the weights: afterwards the SAE of raw `x` is what the SAE of
@@ -106,7 +127,10 @@ pub trait Sae: Send + Sync {
     /// # Errors
     /// The architecture does not admit it.
     fn fold_activation_whitening(&mut self, _whitening: &Whitening) -> Result<()> {
-        Err(Error::NotFoldable { op: "fold activation whitening", why: "this SAE" })
+        Err(Error::NotFoldable {
+            op: "fold activation whitening",
+            why: self.spec().architecture_name(),
+        })
     }
 
     /// `[.., d_in] -> [.., d_sae]`

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::Error;
 use crate::hook::HookName;
 
 /// Which function makes latents from pre-activations, with what it needs to know.
@@ -30,12 +31,27 @@ pub enum Architecture {
         /// Choose by pre-activation times decoder norm, and divide by it in decode.
         rescale_acts_by_decoder_norm: bool,
     },
+    /// The largest pre-activations of a whole batch together, nested or not: what a training checkpoint
+    /// holds. For inference it becomes [`Architecture::JumpRelu`].
+    BatchTopK(BatchTopK),
     /// Pre-activations above a threshold per latent (arXiv 2407.14435).
     JumpRelu,
     /// Latents chosen greedily, one after another, by what is left of the input.
     MatchingPursuit(MatchingPursuit),
     /// What the positions before predict, and what is new (arXiv 2511.01836).
     Temporal(Temporal),
+}
+
+/// How many latents a batch keeps (arXiv 2412.06410).
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchTopK {
+    /// Latents kept per row, on average over the batch.
+    pub k: f64,
+    /// Choose by pre-activation times decoder norm, and divide by it in decode.
+    pub rescale_acts_by_decoder_norm: bool,
+    /// Numbers of latents of the nested dictionaries, the last of them `d_sae` (Matryoshka, arXiv
+    /// 2503.17547); empty without nesting. Encoding is the same.
+    pub matryoshka_widths: Vec<usize>,
 }
 
 /// When matching pursuit stops.
@@ -85,18 +101,39 @@ impl Architecture {
             Self::Gated => "gated",
             Self::TopK { .. } => "topk",
             Self::AbsTopK { .. } => "abstopk",
+            Self::BatchTopK(batch) if batch.matryoshka_widths.is_empty() => "batchtopk",
+            Self::BatchTopK(_) => "matryoshka_batchtopk",
             Self::JumpRelu => "jumprelu",
             Self::MatchingPursuit(_) => "matching_pursuit",
             Self::Temporal(_) => "temporal",
         }
     }
 
+    /// Whether `hook_sae_acts_pre` fires: latents that follow one another have no one pre-activation.
+    pub const fn has_pre_activations(&self) -> bool {
+        !matches!(self, Self::MatchingPursuit(_))
+    }
+
+    /// Choose latents by pre-activation times decoder norm, where the architecture has the choice.
+    pub(crate) fn rescale_mut(&mut self) -> Option<&mut bool> {
+        match self {
+            Self::TopK { rescale_acts_by_decoder_norm: rescale, .. }
+            | Self::AbsTopK { rescale_acts_by_decoder_norm: rescale, .. }
+            | Self::BatchTopK(BatchTopK { rescale_acts_by_decoder_norm: rescale, .. }) => {
+                Some(rescale)
+            }
+            _ => None,
+        }
+    }
+
     /// The names of all architectures that can be loaded.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 13] = [
         "standard",
         "gated",
         "topk",
         "abstopk",
+        "batchtopk",
+        "matryoshka_batchtopk",
         "jumprelu",
         "matching_pursuit",
         "temporal",
@@ -135,6 +172,17 @@ impl Normalize {
         Self::LayerNorm,
         Self::ConstantScalarRescale,
     ];
+
+    /// Whether SAEs of this architecture can have it: scaling by a constant is known of temporal SAEs
+    /// alone, and they cannot be whitened.
+    pub const fn fits(self, architecture: &Architecture) -> bool {
+        let temporal = matches!(architecture, Architecture::Temporal(_));
+        match self {
+            Self::ConstantScalarRescale => temporal,
+            Self::CovarianceWhitening => !temporal,
+            _ => true,
+        }
+    }
 
     /// The name SAELens gives it.
     pub const fn as_str(self) -> &'static str {
@@ -190,6 +238,9 @@ pub struct SaeSpec {
     pub transcoder: Option<Transcoder>,
     /// The hook that a transcoder's output stands for, when the file says.
     pub hook_out: Option<HookName>,
+    /// Weights of a training run under way: JumpReLU latents do without the ReLU, and
+    /// [`to_inference`](crate::arch::to_inference) makes of the SAE what SAELens would save.
+    pub training: bool,
     /// Everything else that the file says about model, dataset and training.
     pub metadata: Map<String, Value>,
 }
@@ -207,8 +258,20 @@ impl SaeSpec {
             hook: None,
             transcoder: None,
             hook_out: None,
+            training: false,
             metadata: Map::new(),
         }
+    }
+
+    /// The error of a normalisation that the architecture cannot have.
+    pub(crate) fn misfit(&self) -> Error {
+        let mode = self.normalize_activations.as_str();
+        Error::NormalizeMisfit { mode, architecture: self.architecture.as_str() }
+    }
+
+    /// Whether this is what inference uses, not the checkpoint of a training run.
+    pub fn is_for_inference(&self) -> bool {
+        !self.training && !matches!(self.architecture, Architecture::BatchTopK(_))
     }
 
     /// Width of the output, heads flattened.

@@ -77,6 +77,10 @@ impl Probe for Within<'_, '_, '_> {
     fn at(&mut self, site: SaeSite, value: Tensor) -> Result<Tensor> {
         self.hooks.at(self.at.sae(site), value)
     }
+
+    fn wants(&self, site: SaeSite) -> bool {
+        self.hooks.wants(self.at.sae(site))
+    }
 }
 
 impl Intervene for Splice<'_> {
@@ -124,7 +128,11 @@ impl Intervene for Splice<'_> {
     }
 
     fn inner_places(&self, at: HookName) -> Vec<HookName> {
-        let fires = |site: &&SaeSite| self.use_error_term || **site != SaeSite::Error;
+        let fires = |site: &&SaeSite| match site {
+            SaeSite::Error => self.use_error_term,
+            SaeSite::ActsPre => self.sae.spec().architecture.has_pre_activations(),
+            _ => true,
+        };
         SaeSite::ALL.iter().filter(fires).map(|site| at.sae(*site)).collect()
     }
 

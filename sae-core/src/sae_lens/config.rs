@@ -7,7 +7,7 @@ use crate::Result;
 use crate::hook::HookName;
 use crate::io::Fields;
 use crate::sae::{
-    Architecture, MatchingPursuit, Normalize, Reshape, SaeSpec, Temporal, Transcoder,
+    Architecture, BatchTopK, MatchingPursuit, Normalize, Reshape, SaeSpec, Temporal, Transcoder,
 };
 
 /// The spec that a `cfg.json` of any version describes.
@@ -19,7 +19,10 @@ pub fn parse_config(mut fields: Fields) -> Result<SaeSpec> {
         legacy::modernise(&mut fields)?;
     }
     let metadata = metadata(&fields)?;
-    let (architecture, transcoder) = architecture(&fields)?;
+    // (Every training configuration has the field, null or not; no inference configuration does.)
+    let training = fields.map().contains_key("decoder_init_norm");
+    let (architecture, transcoder) = architecture(&fields, training)?;
+    let normalize_activations = normalize(&fields, &architecture)?;
     let apply_b_dec_to_input = fields.flag("apply_b_dec_to_input")?;
     if transcoder.is_some() && apply_b_dec_to_input == Some(true) {
         return Err(fields.wrong("apply_b_dec_to_input", "false, in a transcoder"));
@@ -29,46 +32,80 @@ pub fn parse_config(mut fields: Fields) -> Result<SaeSpec> {
         d_in: fields.need_size("d_in")?,
         d_sae: fields.need_size("d_sae")?,
         apply_b_dec_to_input: apply_b_dec_to_input.unwrap_or(transcoder.is_none()),
-        normalize_activations: normalize(&fields)?,
+        normalize_activations,
         reshape_activations: reshape(&fields)?,
         hook: hook(&fields, &metadata, "hook_name")?,
         transcoder,
         hook_out: hook(&fields, &metadata, "hook_name_out")?,
+        training,
         metadata,
     })
 }
 
-fn architecture(fields: &Fields) -> Result<(Architecture, Option<Transcoder>)> {
-    let name = fields.text("architecture")?;
+fn architecture(fields: &Fields, training: bool) -> Result<(Architecture, Option<Transcoder>)> {
     let transcoder = |skip| Ok::<_, crate::Error>(Some(Transcoder { d_out: d_out(fields)?, skip }));
-    Ok(match name.as_deref() {
+    let standard = Architecture::Standard { tanh: false };
+    let alone = |architecture| Ok((architecture, None));
+    // SAELens rescales in training unless told otherwise, and the other way round at inference.
+    let rescale = fields.flag("rescale_acts_by_decoder_norm")?.unwrap_or(training);
+    match fields.text("architecture")?.as_deref() {
         Some("standard") => {
-            let tanh = fields.flag(legacy::TANH_RELU)?.unwrap_or(false);
-            (Architecture::Standard { tanh }, None)
+            alone(Architecture::Standard { tanh: fields.flag(legacy::TANH_RELU)?.unwrap_or(false) })
         }
-        Some("gated") => (Architecture::Gated, None),
-        Some(name @ ("topk" | "abstopk")) => {
-            let k = fields.need_size("k")?;
-            let rescale_acts_by_decoder_norm =
-                fields.flag("rescale_acts_by_decoder_norm")?.unwrap_or(false);
-            let architecture = match name {
-                "topk" => Architecture::TopK { k, rescale_acts_by_decoder_norm },
-                _ => Architecture::AbsTopK { k, rescale_acts_by_decoder_norm },
-            };
-            (architecture, None)
+        Some("gated") => alone(Architecture::Gated),
+        Some("topk") => alone(Architecture::TopK {
+            k: fields.need_size("k")?,
+            rescale_acts_by_decoder_norm: rescale,
+        }),
+        Some("abstopk") => alone(Architecture::AbsTopK {
+            k: fields.need_size("k")?,
+            rescale_acts_by_decoder_norm: rescale,
+        }),
+        Some(name @ ("batchtopk" | "matryoshka_batchtopk")) => {
+            let nested = name == "matryoshka_batchtopk";
+            alone(Architecture::BatchTopK(BatchTopK {
+                k: batch_k(fields)?,
+                rescale_acts_by_decoder_norm: fields
+                    .flag("rescale_acts_by_decoder_norm")?
+                    .unwrap_or(true),
+                matryoshka_widths: if nested { widths(fields)? } else { Vec::new() },
+            }))
         }
-        Some("jumprelu") => (Architecture::JumpRelu, None),
-        Some("matching_pursuit") => (Architecture::MatchingPursuit(pursuit(fields)?), None),
-        Some("temporal") => (Architecture::Temporal(temporal(fields)?), None),
-        Some("transcoder") => (Architecture::Standard { tanh: false }, transcoder(false)?),
-        Some("skip_transcoder") => (Architecture::Standard { tanh: false }, transcoder(true)?),
-        Some("jumprelu_transcoder") => (Architecture::JumpRelu, transcoder(false)?),
-        Some("jumprelu_skip_transcoder") => (Architecture::JumpRelu, transcoder(true)?),
+        Some("jumprelu") => alone(Architecture::JumpRelu),
+        Some("matching_pursuit") => alone(Architecture::MatchingPursuit(pursuit(fields)?)),
+        Some("temporal") => alone(Architecture::Temporal(temporal(fields)?)),
+        Some("transcoder") => Ok((standard, transcoder(false)?)),
+        Some("skip_transcoder") => Ok((standard, transcoder(true)?)),
+        Some("jumprelu_transcoder") => Ok((Architecture::JumpRelu, transcoder(false)?)),
+        Some("jumprelu_skip_transcoder") => Ok((Architecture::JumpRelu, transcoder(true)?)),
         _ => {
             let want = format!("one of {}", Architecture::NAMES.join(", "));
-            return Err(fields.wrong("architecture", &want));
+            Err(fields.wrong("architecture", &want))
         }
-    })
+    }
+}
+
+/// Latents per row of a batch: any number above 0.
+fn batch_k(fields: &Fields) -> Result<f64> {
+    let k = fields.number("k")?.filter(|k| k.is_finite() && *k > 0.0);
+    k.ok_or_else(|| fields.wrong("k", "a number above 0"))
+}
+
+/// Widths that rise to `d_sae`, which is added when the last is another.
+fn widths(fields: &Fields) -> Result<Vec<usize>> {
+    const FIELD: &str = "matryoshka_widths";
+    let d_sae = fields.need_size("d_sae")?;
+    let wrong = || fields.wrong(FIELD, "a list of whole numbers that rise, none above d_sae");
+    let list = fields.get(FIELD).and_then(Value::as_array).ok_or_else(wrong)?;
+    let size = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+    let mut widths = list.iter().map(size).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
+    if widths.last() != Some(&d_sae) {
+        widths.push(d_sae);
+    }
+    match widths.is_sorted_by(|a, b| a < b) && !list.is_empty() {
+        true => Ok(widths),
+        false => Err(wrong()),
+    }
 }
 
 fn d_out(fields: &Fields) -> Result<usize> {
@@ -87,12 +124,13 @@ fn pursuit(fields: &Fields) -> Result<MatchingPursuit> {
 }
 
 fn temporal(fields: &Fields) -> Result<Temporal> {
-    let n_heads = fields.size("n_heads")?.unwrap_or(8).max(1);
-    let d_sae = fields.need_size("d_sae")?;
-    let bottleneck_factor = fields.size("bottleneck_factor")?.unwrap_or(64).max(1);
-    if !(d_sae / bottleneck_factor).is_multiple_of(n_heads) || !d_sae.is_multiple_of(n_heads) {
-        let want = "a divisor of d_sae and of d_sae / bottleneck_factor";
-        return Err(fields.wrong("n_heads", want));
+    let or = |field: &str, default: usize| match fields.get(field) {
+        Some(_) => fields.need_size(field),
+        None => Ok(default),
+    };
+    let (n_heads, bottleneck_factor) = (or("n_heads", 8)?, or("bottleneck_factor", 64)?);
+    if !fields.need_size("d_sae")?.is_multiple_of(n_heads * bottleneck_factor) {
+        return Err(fields.wrong("n_heads", "a divisor of d_sae / bottleneck_factor"));
     }
     let kind = fields.text("sae_diff_type")?;
     if !matches!(kind.as_deref(), None | Some("relu" | "topk")) {
@@ -106,18 +144,19 @@ fn temporal(fields: &Fields) -> Result<Temporal> {
         n_heads,
         n_attn_layers: fields.size("n_attn_layers")?.unwrap_or(1),
         bottleneck_factor,
-        top_k: kind.as_deref() == Some("topk"),
+        top_k: kind.as_deref() != Some("relu"),
         kval_topk: fields.size("kval_topk")?,
         tied_weights: fields.flag("tied_weights")?.unwrap_or(true),
         activation_normalization_factor: factor,
     })
 }
 
-fn normalize(fields: &Fields) -> Result<Normalize> {
+fn normalize(fields: &Fields, architecture: &Architecture) -> Result<Normalize> {
     let Some(text) = fields.text("normalize_activations")? else { return Ok(Normalize::None) };
-    Normalize::ALL.into_iter().find(|mode| mode.as_str() == text).ok_or_else(|| {
-        let names = Normalize::ALL.map(Normalize::as_str).join(", ");
-        fields.wrong("normalize_activations", &format!("one of {names}"))
+    let known = Normalize::ALL.into_iter().filter(|mode| mode.fits(architecture));
+    known.clone().find(|mode| mode.as_str() == text).ok_or_else(|| {
+        let names: Vec<&str> = known.map(Normalize::as_str).collect();
+        fields.wrong("normalize_activations", &format!("one of {}", names.join(", ")))
     })
 }
 

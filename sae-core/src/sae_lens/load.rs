@@ -113,8 +113,10 @@ impl Weights {
 
 impl WeightSource for Weights {
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.used.push(name.to_owned());
-        self.file.take(name, shape)
+        match self.take_if_there(name, shape)? {
+            Some(tensor) => Ok(tensor),
+            None => self.file.take(name, shape),
+        }
     }
 
     fn take_if_there(&mut self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
@@ -122,6 +124,14 @@ impl WeightSource for Weights {
             return Ok(self.scaling_factor.take());
         }
         self.used.push(name.to_owned());
-        self.file.take_if_there(name, shape)
+        match self.file.take_if_there(name, shape)? {
+            // Training checkpoints of versions 5 to 6.53 hold the logarithm.
+            None if name == "threshold" => {
+                const LOG: &str = "log_threshold";
+                self.used.push(LOG.to_owned());
+                Ok(self.file.take_if_there(LOG, shape)?.map(|log| log.exp()).transpose()?)
+            }
+            found => Ok(found),
+        }
     }
 }

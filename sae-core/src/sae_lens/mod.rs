@@ -11,7 +11,7 @@ mod save;
 
 pub use config::parse_config;
 pub use load::{LoadOptions, LoadReport, Loaded, load};
-pub use save::save;
+pub use save::{config, save};
 
 /// The configuration.
 pub const CFG_FILE: &str = "cfg.json";

@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use serde_json::{Map, Value, json};
 
 use super::{CFG_FILE, SPARSITY_FILE, WEIGHTS_FILE, WRITTEN_VERSION};
+use crate::arch::to_inference;
 use crate::io::{write_atomic, write_tensors};
 use crate::sae::{Architecture, Sae, SaeSpec};
 use crate::{Error, Result};
@@ -13,16 +14,22 @@ use crate::{Error, Result};
 /// Write `cfg.json`, `sae_weights.safetensors` and, if given, `sparsity.safetensors` into `dir`.
 ///
 /// Each file is there whole or not at all; the configuration comes last, so that a directory that
-/// has one is complete. A finetuned scaling factor, which version 6 cannot say, is folded into
+/// has one is complete. The checkpoint of a training run is written as SAELens saves it for inference
+/// ([`to_inference`]). A finetuned scaling factor, which version 6 cannot say, is folded into
 /// `W_dec`: latents and outputs stay.
 ///
 /// # Errors
 /// A file cannot be written, or version 6 has no way to say what the SAE is (tanh-relu).
 pub fn save(dir: &Path, sae: &dyn Sae, log_sparsity: Option<&Tensor>) -> Result<()> {
-    let cfg = config(sae.spec()).ok_or_else(|| Error::NotFoldable {
-        op: "write as SAELens 6",
-        why: "tanh-relu latents, which that version does not know",
-    })?;
+    if !sae.spec().is_for_inference() {
+        return save(dir, to_inference(sae)?.as_ref(), log_sparsity);
+    }
+    if sae.spec().architecture == (Architecture::Standard { tanh: true }) {
+        return Err(Error::NotFoldable {
+            op: "write as SAELens 6",
+            why: "tanh-relu latents, which that version does not know",
+        });
+    }
     let mut tensors = sae.tensors();
     if let Some(at) = tensors.iter().position(|(n, _)| n == "finetuning_scaling_factor") {
         let (_, scale) = tensors.remove(at);
@@ -36,11 +43,13 @@ pub fn save(dir: &Path, sae: &dyn Sae, log_sparsity: Option<&Tensor>) -> Result<
     if let Some(sparsity) = log_sparsity {
         write_tensors(&dir.join(SPARSITY_FILE), [("sparsity", sparsity.clone())])?;
     }
-    let text = format!("{:#}\n", Value::Object(cfg));
+    let text = format!("{:#}\n", Value::Object(config(sae.spec())));
     write_atomic(&dir.join(CFG_FILE), text.as_bytes())
 }
 
-fn config(spec: &SaeSpec) -> Option<Map<String, Value>> {
+/// The `cfg.json` of version 6 that describes an SAE (tanh-relu latents, which it cannot say, are called
+/// standard).
+pub fn config(spec: &SaeSpec) -> Map<String, Value> {
     let mut metadata = spec.metadata.clone();
     metadata.remove("finetuning_scaling_factor");
     metadata.insert("sae_lens_version".to_owned(), json!(WRITTEN_VERSION));
@@ -55,11 +64,17 @@ fn config(spec: &SaeSpec) -> Option<Map<String, Value>> {
     put("normalize_activations", json!(spec.normalize_activations.as_str()));
     put("reshape_activations", json!(spec.reshape_activations.as_str()));
     match &spec.architecture {
-        Architecture::Standard { tanh: true } => return None,
         Architecture::TopK { k, rescale_acts_by_decoder_norm }
         | Architecture::AbsTopK { k, rescale_acts_by_decoder_norm } => {
             put("k", json!(k));
             put("rescale_acts_by_decoder_norm", json!(rescale_acts_by_decoder_norm));
+        }
+        Architecture::BatchTopK(batch) => {
+            put("k", json!(batch.k));
+            put("rescale_acts_by_decoder_norm", json!(batch.rescale_acts_by_decoder_norm));
+            if !batch.matryoshka_widths.is_empty() {
+                put("matryoshka_widths", json!(batch.matryoshka_widths));
+            }
         }
         Architecture::MatchingPursuit(stop) => {
             put("residual_threshold", json!(stop.residual_threshold));
@@ -82,5 +97,5 @@ fn config(spec: &SaeSpec) -> Option<Map<String, Value>> {
         put("d_out", json!(transcoder.d_out));
     }
     put("metadata", Value::Object(metadata));
-    Some(cfg)
+    cfg
 }

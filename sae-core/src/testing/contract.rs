@@ -65,8 +65,9 @@ fn check_axes(model: &dyn HookedModel, at: HookName, act: &Tensor) {
     }
 }
 
-/// Check an SAE on inputs `[rows, d_in]`: `reconstruct` is `decode(encode)`, leading axes do not
-/// matter, sparse equals dense, a wrong width is an error.
+/// Check an SAE on inputs `[.., d_in]`: `reconstruct` is `decode(encode)`, another leading axis does
+/// not matter to rows, sparse equals dense in both directions and for a few latents alone, a wrong width
+/// is an error.
 ///
 /// # Errors
 /// An operation failed.
@@ -74,20 +75,30 @@ fn check_axes(model: &dyn HookedModel, at: HookName, act: &Tensor) {
 /// # Panics
 /// The SAE breaks the contract.
 pub fn check_sae(sae: &dyn Sae, x: &Tensor) -> Result<()> {
+    let d_sae = sae.spec().d_sae;
     let (acts, frame) = sae.encode(x)?;
     let out = sae.decode(&acts, &frame)?;
     Tolerance::Bits.check(&sae.reconstruct(x)?, &out, "reconstruct");
-    let lifted = sae.reconstruct(&x.unsqueeze(0)?)?;
-    Tolerance::F32.check(&lifted.squeeze(0)?, &out, "with a leading axis");
+    if x.rank() == 2 {
+        let lifted = sae.reconstruct(&x.unsqueeze(0)?)?;
+        Tolerance::F32.check(&lifted.squeeze(0)?, &out, "with a leading axis");
+    }
     let (codes, sparse_frame) = sae.encode_sparse(x)?;
-    Tolerance::F32.check(&codes.to_dense()?, &acts, "sparse latents");
+    let dense = codes.to_dense()?.reshape(acts.shape())?;
+    Tolerance::F32.check(&dense, &acts, "sparse latents");
     let l0 = (codes.l0() - Codes::from_dense(&acts)?.l0()).abs();
     assert!(l0 < 1e-12, "l0 of sparse latents");
     Tolerance::F32.check(&sae.decode_sparse(&codes, &sparse_frame)?, &out, "sparse decode");
-    let (rows, d_in) = (x.dim(0)?, sae.spec().d_in);
-    let wide = Tensor::zeros((rows, d_in + 1), DType::F32, &Device::Cpu)?;
+    let last = sae.encode_features(x, &[d_sae - 1])?;
+    let want = acts.narrow(D::Minus1, d_sae - 1, 1)?.reshape(last.shape())?;
+    Tolerance::F32.check(&last, &want, "one latent alone");
+    let mut wide = x.dims().to_vec();
+    wide.pop();
+    wide.push(sae.spec().d_in + 1);
+    let wide = Tensor::zeros(wide, DType::F32, &Device::Cpu)?;
     assert!(matches!(sae.encode(&wide), Err(Error::WrongWidth { .. })), "a wrong width");
-    let narrow = acts.narrow(D::Minus1, 0, sae.spec().d_sae - 1)?;
-    assert!(sae.decode(&narrow, &Frame::default()).is_err(), "too few latents");
+    let narrow = acts.narrow(D::Minus1, 0, d_sae - 1)?;
+    let refused = sae.decode(&narrow, &Frame::default());
+    assert!(matches!(refused, Err(Error::WrongWidth { .. })), "too few latents");
     Ok(())
 }

@@ -85,7 +85,11 @@ fn wrong_configurations_are_refused_by_field() {
         |fields: &str| format!(r#"{{"d_in":4,"d_sae":8,"sae_lens_version":"6.0.0",{fields}}}"#);
     refused(
         &v6(r#""architecture":"gatted""#),
-        &["`architecture`", "gatted", "one of standard, gated, topk, abstopk, jumprelu"],
+        &[
+            "`architecture`",
+            "gatted",
+            "one of standard, gated, topk, abstopk, batchtopk, matryoshka",
+        ],
     );
     refused(&v6(r#""architecture":"topk""#), &["`k` is missing"]);
     refused(
@@ -98,6 +102,29 @@ fn wrong_configurations_are_refused_by_field() {
     );
     refused(&v6(r#""architecture":"gated","metadata":3"#), &["`metadata`", "an object"]);
     refused(
+        &v6(r#""architecture":"gated","normalize_activations":"constant_scalar_rescale""#),
+        &["`normalize_activations`", "constant_scalar_rescale", "one of none, expected"],
+    );
+    refused(&v6(r#""architecture":"gated","normalize_activations":true"#), &["a text"]);
+    refused(
+        &v6(r#""architecture":"gated","reshape_activations":"z""#),
+        &["`reshape_activations`", "none or hook_z"],
+    );
+    let temporal = |fields: &str| v6(&format!(r#""architecture":"temporal","n_heads":1{fields}"#));
+    refused(&temporal(""), &["`n_heads`", "a divisor of d_sae / bottleneck_factor"]);
+    refused(
+        &temporal(r#","bottleneck_factor":2,"sae_diff_type":"gelu""#),
+        &["`sae_diff_type`", "relu or topk"],
+    );
+    refused(
+        &temporal(r#","bottleneck_factor":2,"normalize_activations":"covariance_whitening""#),
+        &["`normalize_activations`", "covariance_whitening", "constant_scalar_rescale"],
+    );
+    refused(
+        &v6(r#""architecture":"transcoder","apply_b_dec_to_input":true"#),
+        &["`apply_b_dec_to_input`", "false, in a transcoder"],
+    );
+    refused(
         &v6(r#""architecture":"gated","metadata":{"hook_name":"blocks.3.hook_resid_pree"}"#),
         &["metadata.hook_name", "did you mean `blocks.3.hook_resid_pre`?"],
     );
@@ -105,6 +132,19 @@ fn wrong_configurations_are_refused_by_field() {
         r#"{"d_in":4,"d_sae":8,"activation_fn":"swish"}"#,
         &["`activation_fn`", "swish", "tanh-relu"],
     );
+}
+
+#[test]
+fn temporal_saes_keep_the_largest_latents_unless_they_say_otherwise() {
+    let cfg = |kind: &str| {
+        let fields = r#""d_in":4,"d_sae":8,"architecture":"temporal","n_heads":2"#;
+        let fields = format!(r#"{fields},"bottleneck_factor":2,"kval_topk":3{kind}"#);
+        parse(&format!(r#"{{{fields},"metadata":{{"sae_lens_version":"6.54.12"}}}}"#)).unwrap()
+    };
+    for (kind, want) in [("", true), (r#","sae_diff_type":"relu""#, false)] {
+        let Architecture::Temporal(temporal) = cfg(kind).architecture else { panic!("{kind}") };
+        assert_eq!((temporal.top_k, temporal.kval_topk), (want, Some(3)));
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tests of the crate, in one binary.
 #![allow(clippy::unwrap_used)] // a failing test may stop
 
+mod cross_layer;
 mod files;
 mod hooks;
 mod plan;
@@ -8,3 +9,4 @@ mod prop;
 mod sae;
 mod saes;
 mod splice;
+mod training;

@@ -7,14 +7,14 @@ use proptest::strategy::Strategy as _;
 use sae_core::hook::{HookName, PosSlice};
 use sae_core::model::{Batch, HookedModelExt};
 use sae_core::ops::{
-    Activation, Centre, activate, encode_above, encode_gated, encode_top_k, jump, keep_top_k,
-    linear, normalize, relu, softmax, top_k_row,
+    Activation, Centre, activate, encode_above, encode_gated, encode_top_k, jump, keep_largest,
+    keep_top_k, linear, normalize, relu, softmax, top_k_row,
 };
-use sae_core::sae::{Codes, RunWithSaes};
+use sae_core::sae::{Codes, Normalize, RunWithSaes, SaeSpec};
 use sae_core::testing::{Tolerance, ToyModel};
 use sae_core::{Error, Result};
 
-use crate::saes::{inputs, random, specs};
+use crate::saes::{every_spec, inputs, inputs_for, random, specs};
 
 /// Python's `range(n)[start:stop:step]` without its arithmetic: walk from the first index until one
 /// is past the stop, and keep those that exist.
@@ -148,15 +148,52 @@ proptest! {
     }
 
     #[test]
-    fn sparse_equals_dense_on_any_shape(rows in 1usize..70, d_in in 1usize..20, d_sae in 4usize..90) {
-        for spec in specs(d_in, d_sae) {
-            let sae = random(spec);
-            let x = inputs(rows, d_in);
+    fn sparse_and_a_few_latents_equal_dense_on_any_shape(
+        rows in 1usize..70,
+        d_in in 2usize..20,
+        d_sae in 4usize..90,
+        mode in 0usize..Normalize::ALL.len(),
+        features in vec(any::<proptest::sample::Index>(), 1..5),
+    ) {
+        let features: Vec<usize> = features.iter().map(|i| i.index(d_sae)).collect();
+        for spec in every_spec(d_in, d_sae) {
+            let normalize_activations = Normalize::ALL[mode];
+            if !normalize_activations.fits(&spec.architecture) {
+                continue;
+            }
+            let x = inputs_for(&spec, rows);
+            let sae = random(SaeSpec { normalize_activations, ..spec });
             let (acts, frame) = sae.encode(&x).unwrap();
-            let (codes, _) = sae.encode_sparse(&x).unwrap();
-            Tolerance::F32.check(&codes.to_dense().unwrap(), &acts, "latents");
+            let (codes, sparse_frame) = sae.encode_sparse(&x).unwrap();
+            let sparse = codes.to_dense().unwrap().reshape(acts.shape()).unwrap();
+            let name = sae.spec().architecture_name();
+            Tolerance::F32.check(&sparse, &acts, name);
             let dense = sae.decode(&acts, &frame).unwrap();
-            Tolerance::F32.check(&sae.decode_sparse(&codes, &frame).unwrap(), &dense, "outputs");
+            Tolerance::F32.check(&sae.decode_sparse(&codes, &sparse_frame).unwrap(), &dense, name);
+            let few = sae.encode_features(&x, &features).unwrap();
+            let index: Vec<u32> = features.iter().map(|f| u32::try_from(*f).unwrap()).collect();
+            let index = Tensor::new(index, &Device::Cpu).unwrap();
+            let want = acts.index_select(&index, acts.rank() - 1).unwrap();
+            Tolerance::F32.check(&few, &want, name);
+        }
+    }
+
+    #[test]
+    fn the_largest_of_a_batch_are_its_largest(
+        rows in vec(vec(-3i8..4, 6), 1..8),
+        n in 0usize..30,
+    ) {
+        let flat: Vec<f32> = rows.iter().flatten().map(|v| f32::from(*v)).collect();
+        let mut sorted: Vec<f32> = flat.iter().copied().filter(|v| *v > 0.0).collect();
+        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+        sorted.truncate(n);
+        let h = Tensor::from_vec(flat.clone(), (rows.len(), 6), &Device::Cpu).unwrap();
+        let kept = keep_largest(&h, n).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let mut on: Vec<f32> = kept.iter().copied().filter(|v| *v != 0.0).collect();
+        on.sort_unstable_by(|a, b| b.total_cmp(a));
+        prop_assert_eq!(on, sorted);
+        for (kept, value) in kept.iter().zip(&flat) {
+            prop_assert!(*kept == 0.0 || kept.to_bits() == value.to_bits());
         }
     }
 

@@ -3,11 +3,11 @@
 use candle_core::Tensor;
 use sae_core::hook::{Axis, EditExt, HookName, Plan, SaeSite, Scale};
 use sae_core::model::{Batch, CacheOptions, HookedModel, HookedModelExt};
-use sae_core::sae::{FeatureEdit, FeatureOp, RunWithSaes, SaeExt, Splice};
+use sae_core::sae::{Architecture, FeatureEdit, FeatureOp, RunWithSaes, SaeExt, Splice};
 use sae_core::testing::{SplitSae, Tolerance, ToyModel};
 use sae_core::{Error, Result};
 
-use crate::saes::{AT, random, specs};
+use crate::saes::{AFTER, AT, every_spec, random, specs, transcoder};
 
 fn toy() -> (ToyModel, Batch) {
     (ToyModel::new(3, 6).unwrap(), Batch::rows(&[vec![1, 2, 3], vec![4, 5, 0]]).unwrap())
@@ -29,8 +29,8 @@ fn an_exact_sae_changes_nothing() -> Result<()> {
 #[test]
 fn with_the_error_term_no_sae_changes_anything() -> Result<()> {
     let (model, batch) = toy();
-    for spec in specs(6, 20) {
-        let name = spec.architecture.as_str();
+    for spec in every_spec(6, 20) {
+        let name = spec.architecture_name();
         let sae = random(spec);
         let with = |error| Plan::new().with_saes(&[sae.as_ref()], error);
         let plain = model.logits(&batch)?;
@@ -40,6 +40,72 @@ fn with_the_error_term_no_sae_changes_anything() -> Result<()> {
             moved.abs()?.max_all()?.to_scalar::<f32>()? > 1e-3,
             "{name} must matter without it"
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_point_of_every_architecture_fires_and_takes_edits() -> Result<()> {
+    let (model, batch) = toy();
+    for spec in every_spec(6, 20) {
+        let name = spec.architecture_name();
+        let at = spec.splice_at().unwrap();
+        let has_pre = spec.architecture.has_pre_activations();
+        let sae = random(spec);
+        let spliced = || Plan::new().with_saes(&[sae.as_ref()], true);
+        let fires = |site: &&SaeSite| has_pre || **site != SaeSite::ActsPre;
+        let points: Vec<HookName> =
+            SaeSite::ALL.iter().filter(fires).map(|site| at.sae(*site)).collect();
+        let run = model.run(&batch, &spliced()?.capture_all(points.iter().copied()))?;
+        let fired: Vec<HookName> = run.captured().iter().map(|(at, _)| *at).collect();
+        assert_eq!(fired, points, "{name}");
+        for point in points {
+            let edited = model.run(&batch, &spliced()?.intervene(point, Scale(3.0)))?;
+            let moved = (edited.require_logits()? - run.require_logits()?)?;
+            assert!(moved.abs()?.max_all()?.to_scalar::<f32>()? > 1e-4, "{name}: {point}");
+        }
+        let pre = model.run(&batch, &spliced()?.capture(at.sae(SaeSite::ActsPre)));
+        assert_eq!(pre.is_ok(), has_pre, "{name}");
+        assert!(has_pre || matches!(pre, Err(Error::NoSaeThere { .. })), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_skip_path_of_a_transcoder_survives_attachment() -> Result<()> {
+    let (model, batch) = toy();
+    for architecture in [Architecture::Standard { tanh: false }, Architecture::JumpRelu] {
+        let spec = transcoder(architecture, (6, 20, 6), true);
+        let sae = random(spec);
+        let tensors = sae.tensors();
+        let (_, w_skip) = tensors.iter().find(|(name, _)| name == "W_skip").unwrap();
+        let read = model.activations(&batch, AT)?;
+        let skipped = read.broadcast_matmul(&w_skip.t()?)?;
+        let [acts, recons, error, output] =
+            [SaeSite::ActsPost, SaeSite::Recons, SaeSite::Error, SaeSite::Output]
+                .map(|site| AFTER.sae(site));
+        let spliced = |error_term| {
+            Plan::new()
+                .with_saes(&[sae.as_ref()], error_term)
+                .map(|p| p.capture_all([recons, output]))
+        };
+        let run = model.run(&batch, &spliced(false)?)?;
+        let want = (run.require(recons)? + &skipped)?;
+        Tolerance::F32.check(run.require(output)?, &want, "recons + x W_skip^T");
+        Tolerance::F32.check(
+            run.require(output)?,
+            &sae.reconstruct(&read)?,
+            "as outside the model",
+        );
+        let run = model.run(&batch, &spliced(true)?.capture(error))?;
+        let want = ((run.require(recons)? + &skipped)? + run.require(error)?)?;
+        Tolerance::F32.check(run.require(output)?, &want, "recons + x W_skip^T + error");
+        Tolerance::F32.check(run.require(output)?, &model.activations(&batch, AFTER)?, "unchanged");
+        let edit = FeatureEdit::new([7], FeatureOp::Add(1.5));
+        let edited = model.run(&batch, &spliced(true)?.intervene(acts, edit))?;
+        let moved = (edited.require(output)? - run.require(output)?)?;
+        let want = (sae.decoder().get(7)? * 1.5)?.broadcast_as(moved.shape())?;
+        Tolerance::F32.check(&moved, &want, "1.5 W_dec[7]");
     }
     Ok(())
 }

@@ -79,7 +79,8 @@ pub(crate) fn load(path: &Path) -> Result<Vec<Estimate>> {
     list.iter().map(one).collect()
 }
 
-/// The table. The floor of `group/what/size` is `group/what-floor/size` of the same run.
+/// The table. The floor of `group/what/size` is `group/what-floor/size` of the same run, or
+/// `group/floor/size` where there is one for the whole group.
 pub(crate) fn markdown(found: &[Estimate], before: Option<&[Estimate]>, machine: &str) -> String {
     let mut text = format!(
         "{machine}\n\n| benchmark | median | 95 % interval | spread (MAD) | of its floor |"
@@ -92,7 +93,7 @@ pub(crate) fn markdown(found: &[Estimate], before: Option<&[Estimate]>, machine:
         to.map_or_else(String::new, |t| format!("{:.2}x", e.median / t))
     };
     for e in found {
-        let floor = floor_id(&e.id).and_then(|id| median(found, &id));
+        let floor = floor_ids(&e.id).and_then(|ids| ids.iter().find_map(|id| median(found, id)));
         // Writing to a String cannot fail.
         let _ = write!(
             text,
@@ -112,11 +113,16 @@ pub(crate) fn markdown(found: &[Estimate], before: Option<&[Estimate]>, machine:
     text
 }
 
-fn floor_id(id: &str) -> Option<String> {
-    let mut parts: Vec<String> = id.split('/').map(str::to_owned).collect();
-    let what = parts.get_mut(1)?;
-    what.push_str("-floor");
-    Some(parts.join("/"))
+/// Where the floor of a benchmark may stand, the nearest first.
+fn floor_ids(id: &str) -> Option<[String; 2]> {
+    let parts: Vec<&str> = id.split('/').collect();
+    let own = format!("{}-floor", parts.get(1)?);
+    let with = |what| {
+        let mut parts = parts.clone();
+        parts[1] = what;
+        parts.join("/")
+    };
+    Some([with(own.as_str()), with("floor")])
 }
 
 fn time(ns: f64) -> String {
@@ -138,13 +144,22 @@ mod tests {
 
     #[test]
     fn floors_and_earlier_runs_become_ratios() {
-        let found = [estimate("g/total/8x128", 3e6), estimate("g/total-floor/8x128", 2e6)];
+        let found = [
+            estimate("g/total/8x128", 3e6),
+            estimate("g/total-floor/8x128", 2e6),
+            estimate("h/one/8", 3e6),
+            estimate("h/floor/8", 4e6),
+        ];
         let before = [estimate("g/total/8x128", 6e6)];
         let text = markdown(&found, Some(&before), "machine");
         assert!(
             text.contains(
                 "| g/total/8x128 | 3.00 ms | 3.00 ms .. 3.00 ms | 0.0 ns | 1.50x | 0.50x |"
             ),
+            "{text}"
+        );
+        assert!(
+            text.contains("| h/one/8 | 3.00 ms | 3.00 ms .. 3.00 ms | 0.0 ns | 0.75x |"),
             "{text}"
         );
     }

@@ -12,6 +12,8 @@ mod hooked_forward;
 mod init;
 mod mixing_buffer;
 mod run_with_saes;
+mod sae_cfg;
+mod sae_fold;
 mod sae_forward;
 mod sae_train_step;
 mod sampling_distribution;
@@ -44,6 +46,7 @@ pub(crate) fn runner(kind: &str) -> Option<Runner> {
         "init" => init::run,
         "mixing-buffer" => mixing_buffer::run,
         "run-with-saes" => run_with_saes::run,
+        "sae-fold" => sae_fold::run,
         "sae-forward" => sae_forward::current,
         "sae-legacy" => sae_forward::legacy,
         "sae-train-step" => sae_train_step::run,

@@ -7,7 +7,7 @@ use sae_core::sae::{Architecture, Probe, Sae};
 use sae_core::sae_lens::{LoadOptions, load};
 use serde_json::{Value, json};
 
-use super::edits;
+use super::{edits, sae_cfg};
 use crate::case::{Case, Outputs};
 
 /// A folder as SAELens 6 writes it.
@@ -33,7 +33,7 @@ fn run(case: &Case, legacy: bool) -> Result<Outputs> {
     edited(case, sae.as_ref(), &x, &mut out)?;
     gradients(case, sae.as_ref(), &x, &mut out)?;
     let raw: Value = serde_json::from_slice(&folder.read("cfg.json")?)?;
-    out.put_json("cfg", expected_keys(case, &cfg(case, sae.as_ref(), legacy, &raw)));
+    out.put_json("cfg", sae_cfg::expected_keys(case, &cfg(case, sae.as_ref(), legacy, &raw)));
     Ok(out)
 }
 
@@ -127,41 +127,7 @@ fn gradients(case: &Case, sae: &dyn Sae, x: &Tensor, out: &mut Outputs) -> Resul
 fn cfg(case: &Case, sae: &dyn Sae, legacy: bool, raw: &Value) -> Value {
     let spec = sae.spec();
     let meta = |key: &str| spec.metadata.get(key).cloned().unwrap_or(Value::Null);
-    let mut cfg = json!({
-        "architecture": spec.architecture_name(),
-        "d_in": spec.d_in,
-        "d_sae": spec.d_sae,
-        "apply_b_dec_to_input": spec.apply_b_dec_to_input,
-        "normalize_activations": spec.normalize_activations.as_str(),
-        "reshape_activations": spec.reshape_activations.as_str(),
-        "metadata": spec.metadata,
-    });
-    match &spec.architecture {
-        Architecture::TopK { k, rescale_acts_by_decoder_norm }
-        | Architecture::AbsTopK { k, rescale_acts_by_decoder_norm } => {
-            cfg["k"] = json!(k);
-            cfg["rescale_acts_by_decoder_norm"] = json!(rescale_acts_by_decoder_norm);
-        }
-        Architecture::MatchingPursuit(stop) => {
-            cfg["residual_threshold"] = json!(stop.residual_threshold);
-            cfg["max_iterations"] = json!(stop.max_iterations);
-            cfg["stop_on_duplicate_support"] = json!(stop.stop_on_duplicate_support);
-        }
-        Architecture::Temporal(temporal) => {
-            cfg["n_heads"] = json!(temporal.n_heads);
-            cfg["n_attn_layers"] = json!(temporal.n_attn_layers);
-            cfg["bottleneck_factor"] = json!(temporal.bottleneck_factor);
-            cfg["sae_diff_type"] = json!(if temporal.top_k { "topk" } else { "relu" });
-            cfg["kval_topk"] = json!(temporal.kval_topk);
-            cfg["tied_weights"] = json!(temporal.tied_weights);
-            let factor = temporal.activation_normalization_factor;
-            cfg["activation_normalization_factor"] = json!(factor);
-        }
-        _ => {}
-    }
-    if let Some(transcoder) = spec.transcoder {
-        cfg["d_out"] = json!(transcoder.d_out);
-    }
+    let mut cfg = sae_cfg::of(spec);
     if legacy {
         // Folding the trainer's scale did not change what version 5 said of normalisation; what the
         // library says is compared wherever nothing was folded.
@@ -198,18 +164,4 @@ fn cfg(case: &Case, sae: &dyn Sae, legacy: bool, raw: &Value) -> Value {
         }
     }
     cfg
-}
-
-/// Of what the library has, the keys that the case names, at both levels.
-fn expected_keys(case: &Case, cfg: &Value) -> Value {
-    fn pick(have: &Value, want: &Value) -> Value {
-        match want {
-            Value::Object(want) if want.get("tol").is_none() => {
-                let one = |(key, w): (&String, &Value)| (key.clone(), pick(&have[key], w));
-                Value::Object(want.iter().map(one).collect())
-            }
-            _ => have.clone(),
-        }
-    }
-    pick(cfg, case.expect_json.get("cfg").unwrap_or(&Value::Null))
 }
