@@ -258,6 +258,26 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A pickle that may run code.
+    #[error("{path}: refused: its pickle uses {what}, and only what builds tensors is read", path = path.display())]
+    PickledCode {
+        /// The file.
+        path: PathBuf,
+        /// The instruction, or the global that it names.
+        what: String,
+    },
+    /// A file in which something is larger than is read.
+    #[error("{path}: {what}: {got}, at most {limit}", path = path.display())]
+    BeyondLimit {
+        /// The file.
+        path: PathBuf,
+        /// What is too large.
+        what: &'static str,
+        /// How large it is, as far as it was read.
+        got: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// A configuration field that is missing or of the wrong type.
     #[error("{path}: field `{field}` is {got}, expected {want}", path = path.display())]
     ConfigField {

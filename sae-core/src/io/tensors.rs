@@ -9,7 +9,6 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use crate::arch::WeightSource;
 use crate::{Error, Result};
 
 /// Longest header that is read; the limit of the format.
@@ -214,27 +213,4 @@ fn float_decoder(dtype: Dtype) -> Option<(usize, Decoder)> {
         }
         _ => return None,
     })
-}
-
-impl WeightSource for TensorFile {
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.take_if_there(name, shape)?.ok_or_else(|| Error::MissingTensor {
-            path: self.path.clone(),
-            name: name.to_owned(),
-            want: shape.to_vec(),
-        })
-    }
-
-    fn take_if_there(&mut self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
-        match self.shape(name) {
-            None => Ok(None),
-            Some(got) if got != shape => Err(Error::TensorShape {
-                path: self.path.clone(),
-                name: name.to_owned(),
-                got: got.to_vec(),
-                want: shape.to_vec(),
-            }),
-            Some(_) => self.tensor(name).map(Some),
-        }
-    }
 }

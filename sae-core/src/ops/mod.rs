@@ -18,6 +18,7 @@ mod soft_cap;
 mod softmax;
 mod sparse_grad;
 mod stream;
+mod transpose;
 pub mod vector;
 
 pub use best::top_k_row;
@@ -35,3 +36,4 @@ pub use pointwise::{Activation, activate};
 pub use soft_cap::{soft_cap, soft_cap_slice};
 pub use softmax::{softmax, softmax_row};
 pub use sparse_grad::{ByLatent, dots_at};
+pub use transpose::{transpose, transposed};

@@ -9,4 +9,5 @@ mod prop;
 mod sae;
 mod saes;
 mod splice;
+mod tensor_files;
 mod training;
