@@ -42,11 +42,7 @@ impl Archive {
     /// # Errors
     /// A name that cannot be read.
     pub(super) fn names(&self) -> Outcome<Vec<String>> {
-        Ok(self
-            .zip
-            .file_names()
-            .map(|name| Ok(name?.into_owned()))
-            .collect::<Result<_, Problem>>()?)
+        self.zip.file_names().map(|name| Ok(name?.into_owned())).collect()
     }
 
     /// Place of the part of that name.
