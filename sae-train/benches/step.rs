@@ -9,8 +9,9 @@ use sae_core::ops::gemm::{Mat, gemm_scan};
 use sae_core::sae::Normalize;
 use sae_train::adam::Betas;
 use sae_train::config::Era;
-use sae_train::recipe::{Gated, Recipe, Standard, TopK};
-use sae_train::{Coefficient, LrSchedule, MainPhase, Params, Settings, Trainer};
+use sae_train::recipe::{Activation, BatchTopK, By, Gated, Matryoshka, Recipe, Standard, TopK};
+use sae_train::scale::Scale;
+use sae_train::{Coefficient, LrSchedule, MainPhase, Settings, Trainer};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,7 +32,7 @@ fn numbers(rng: &mut ChaCha8Rng, n: usize) -> Vec<f32> {
 
 fn trainer(recipe: Box<dyn Recipe>, bias: f32) -> Trainer {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let mut params = Params::zeros(D_IN, D_SAE, recipe.per_latent());
+    let mut params = recipe.zeros(D_IN, D_SAE);
     let scale = NORM / (D_IN as f32).sqrt();
     params.w_dec = numbers(&mut rng, D_SAE * D_IN).into_iter().map(|w| w * scale).collect();
     params.w_enc = params.w_dec.clone();
@@ -49,7 +50,7 @@ fn trainer(recipe: Box<dyn Recipe>, bias: f32) -> Trainer {
         normalize: Normalize::None,
         dead_feature_window: 1_000_000,
         feature_sampling_window: 1_000_000,
-        scaling_factor: None,
+        scale: Scale::None,
         unit_norm_decoder: false,
         dense_batch_mse: false,
         era: Era::V6,
@@ -63,12 +64,26 @@ fn step(c: &mut Criterion) {
     let x = numbers(&mut ChaCha8Rng::seed_from_u64(2), BATCH * D_IN);
     let topk = TopK {
         k: 32,
+        by: By::Value,
         rescale_acts_by_decoder_norm: true,
         aux_loss_coefficient: 1.0,
         aux_with_bias: false,
         apply_b_dec_to_input: true,
     };
+    let batch_topk = BatchTopK {
+        k: 32.0,
+        topk_threshold_lr: 0.01,
+        rescale_acts_by_decoder_norm: true,
+        aux_loss_coefficient: 1.0,
+        apply_b_dec_to_input: true,
+    };
+    let matryoshka = Matryoshka {
+        base: batch_topk.clone(),
+        widths: vec![768, 3072, D_SAE],
+        own_aux_loss: false,
+    };
     let standard = Standard {
+        activation: Activation::Relu,
         lp_norm: 1.0,
         scale_by_decoder_norm: true,
         ghost_grads: false,
@@ -76,8 +91,10 @@ fn step(c: &mut Criterion) {
     };
     let gated = Gated { apply_b_dec_to_input: true };
     let bias = -SIGMAS * NORM;
-    let recipes: [(&str, Box<dyn Recipe>, f32); 3] = [
+    let recipes: [(&str, Box<dyn Recipe>, f32); 5] = [
         ("topk32", Box::new(topk), 0.0),
+        ("batchtopk32", Box::new(batch_topk), 0.0),
+        ("matryoshka32", Box::new(matryoshka), 0.0),
         ("standard-l0-60", Box::new(standard), bias),
         ("gated-l0-60", Box::new(gated), bias),
     ];

@@ -1,47 +1,56 @@
 //! Checkpoints: everything needed to go on as if nothing had happened, bit for bit.
 //!
 //! A checkpoint is a folder named by the rows trained on. It is written under another name and
-//! renamed, so that one that is there is complete. The weights lie in it as SAELens names them,
-//! before any fold.
+//! renamed, so that one that is there is complete. Weights and configuration lie in it as SAELens
+//! writes those of an SAE in training, before any fold. Numbers of f64 that are kept as text are written
+//! as strings: JSON readers may round numbers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use candle_core::{DType, Device, Tensor};
 use sae_core::io::{TensorFile, write_atomic, write_tensors};
+use sae_core::sae::Whitening;
+use sae_core::sae_lens::{CFG_FILE, SPARSITY_FILE, WEIGHTS_FILE};
 use sae_core::source::Position;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::adam::{Adam, Betas};
 use crate::counters::Counters;
 use crate::export::tensor;
 use crate::params::Params;
+use crate::scale::Scale;
+use crate::trained::sparsity;
 use crate::trainer::State;
 use crate::{Error, Result};
 
-const WEIGHTS: &str = "sae_weights.safetensors";
 const MOMENTS: &str = "optimizer.safetensors";
 const STATE: &str = "trainer_state.json";
-const VERSION: u64 = 1;
+const WHITENING: &str = "activation_whitening.safetensors";
+/// SAELens' name of the threshold of BatchTopK SAEs, a number in f64 among the weights.
+pub(crate) const TOPK_THRESHOLD: &str = "topk_threshold";
+const VERSION: u64 = 2;
 
 /// A trainer's state and where its source stood.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// Weights, moments, counters.
     pub state: State,
     /// The next row of the source.
     pub source: Position,
-    /// What activations are multiplied by.
-    pub scaling_factor: Option<f64>,
+    /// What is done to activations first.
+    pub scale: Scale,
 }
 
 impl Checkpoint {
     /// Write into `dir`, under the number of rows; back comes the checkpoint's own folder.
     ///
-    /// `config` is kept with it, and must be the same when it is read.
+    /// `config` is kept with it, and must be the same when it is read; `cfg` is what SAELens knows of the
+    /// SAE.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn write(&self, dir: &Path, config: &Value) -> Result<PathBuf> {
+    pub fn write(&self, dir: &Path, config: &Value, cfg: &Map<String, Value>) -> Result<PathBuf> {
         let name = self.state.n_training_samples.to_string();
         let (path, partial) = (dir.join(&name), dir.join(format!(".{name}.partial")));
         let io = |path: &Path| {
@@ -53,7 +62,21 @@ impl Checkpoint {
         }
         fs::create_dir_all(&partial).map_err(io(&partial))?;
         let state = &self.state;
-        write_tensors(&partial.join(WEIGHTS), tensors(&state.params)?)?;
+        let mut weights = tensors(&state.params)?;
+        if let Some(threshold) = state.topk_threshold {
+            weights.push((TOPK_THRESHOLD, Tensor::new(threshold, &Device::Cpu)?));
+        }
+        write_tensors(&partial.join(WEIGHTS_FILE), weights)?;
+        let text = format!("{:#}\n", Value::Object(cfg.clone()));
+        write_atomic(&partial.join(CFG_FILE), text.as_bytes())?;
+        let sparsity = sparsity(&state.counters.log_density())?;
+        write_tensors(&partial.join(SPARSITY_FILE), [("sparsity", sparsity)])?;
+        if let Scale::Whitening(map) = &self.scale {
+            let tensors =
+                [("mean", map.mean()), ("matrix", map.matrix()), ("inverse_matrix", map.inverse())];
+            let tensors = tensors.map(|(name, tensor)| (name, tensor.clone()));
+            write_tensors(&partial.join(WHITENING), tensors)?;
+        }
         let mut moments = Vec::new();
         for (prefix, params) in [("mean", &state.adam.mean), ("square", &state.adam.square)] {
             for (name, values) in params.tensors() {
@@ -68,10 +91,10 @@ impl Checkpoint {
             "n_training_steps": state.n_training_steps,
             "n_training_samples": state.n_training_samples,
             "adam_steps": state.adam.steps,
-            "beta1": state.adam.betas.beta1,
-            "beta2": state.adam.betas.beta2,
+            "beta1": state.adam.betas.beta1.to_string(),
+            "beta2": state.adam.betas.beta2.to_string(),
             "source_row": self.source.row,
-            "scaling_factor": self.scaling_factor,
+            "scaling_factor": self.scale.factor().map(|factor| factor.to_string()),
             "window_rows": state.counters.rows,
             "passes_since_fired": state.counters.passes_since_fired,
             "act_freq": state.counters.act_freq,
@@ -139,9 +162,16 @@ impl Checkpoint {
             Err(wrong(format!("`{field}` has {} numbers, expected {}", list.len(), like.d_sae)))
         };
         let number = |field: &str| {
-            json[field].as_f64().ok_or_else(|| wrong(format!("`{field}` is not a number")))
+            let number = json[field].as_str().and_then(|text| text.parse::<f64>().ok());
+            number.ok_or_else(|| wrong(format!("`{field}` is not a number")))
         };
-        let params = read_tensors(&path.join(WEIGHTS), like, "")?;
+        let weights = path.join(WEIGHTS_FILE);
+        let params = read_tensors(&weights, like, "")?;
+        let scale = match (path.join(WHITENING), &json["scaling_factor"]) {
+            (file, _) if file.is_file() => Scale::Whitening(Box::new(read_whitening(&file)?)),
+            (_, Value::Null) => Scale::None,
+            _ => Scale::Factor(number("scaling_factor")?),
+        };
         let moments = path.join(MOMENTS);
         let adam = Adam {
             mean: read_tensors(&moments, like, "mean.")?,
@@ -159,11 +189,12 @@ impl Checkpoint {
                 params,
                 adam,
                 counters,
+                topk_threshold: read_threshold(&weights)?,
                 n_training_steps: count("n_training_steps")?,
                 n_training_samples: count("n_training_samples")?,
             },
             source: Position { row: count("source_row")? },
-            scaling_factor: json["scaling_factor"].as_f64(),
+            scale,
         })
     }
 }
@@ -176,7 +207,7 @@ fn difference(a: &Value, b: &Value) -> Option<String> {
 }
 
 /// Every tensor in SAELens' shape.
-fn tensors(params: &Params) -> Result<Vec<(&'static str, candle_core::Tensor)>> {
+fn tensors(params: &Params) -> Result<Vec<(&'static str, Tensor)>> {
     let shape = |name: &str| match name {
         "W_enc" => vec![params.d_in, params.d_sae],
         "W_dec" => vec![params.d_sae, params.d_in],
@@ -186,7 +217,30 @@ fn tensors(params: &Params) -> Result<Vec<(&'static str, candle_core::Tensor)>> 
     params.tensors().map(|(name, values)| Ok((name, tensor(name, values, &shape(name))?))).collect()
 }
 
-fn read_tensors(path: &Path, like: &Params, prefix: &str) -> Result<Params> {
+fn read_whitening(path: &Path) -> Result<Whitening> {
+    let mut file = TensorFile::open(path)?;
+    let (mean, matrix) = (file.raw("mean")?, file.raw("matrix")?);
+    Ok(Whitening::new(&mean, &matrix, &file.raw("inverse_matrix")?)?)
+}
+
+/// The threshold of a BatchTopK SAE, where the weights have one.
+pub(crate) fn read_threshold(path: &Path) -> Result<Option<f64>> {
+    let mut file = TensorFile::open(path)?;
+    if file.shape(TOPK_THRESHOLD).is_none() {
+        return Ok(None);
+    }
+    let values = file.raw(TOPK_THRESHOLD)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    match values[..] {
+        [threshold] => Ok(Some(threshold)),
+        _ => {
+            let problem = format!("`{TOPK_THRESHOLD}` has {} numbers, expected 1", values.len());
+            Err(Error::Checkpoint { path: path.to_owned(), problem })
+        }
+    }
+}
+
+/// Weights shaped like `like` that a file has under their names after `prefix`.
+pub(crate) fn read_tensors(path: &Path, like: &Params, prefix: &str) -> Result<Params> {
     let mut file = TensorFile::open(path)?;
     let mut params = like.zeros_like();
     let (d_in, d_sae) = (params.d_in, params.d_sae);

@@ -37,9 +37,22 @@ pub enum Error {
         /// The step, from 0.
         step: u64,
         /// The loss.
-        name: &'static str,
+        name: String,
         /// Its value.
         value: f64,
+    },
+    /// Dead latents have nothing to learn from.
+    #[error(
+        "step {step}: {n_dead} latents are dead, and under `{mode}` there is no loss that revives them; \
+         use another normalisation, or a longer dead_feature_window"
+    )]
+    NoAuxiliaryLoss {
+        /// The step, from 0.
+        step: u64,
+        /// Latents that are dead.
+        n_dead: usize,
+        /// The normalisation.
+        mode: &'static str,
     },
     /// The source ended before training did.
     #[error("the activations end after {got} rows, {want} are needed")]

@@ -1,28 +1,30 @@
 //! From trained weights to an SAE for inference, as SAELens saves it.
 
-use candle_core::{Device, Tensor};
-use sae_core::arch::{WeightSource, build};
-use sae_core::sae::{Architecture, Sae, SaeSpec};
+use candle_core::{DType, Device, Tensor};
+use sae_core::arch::{WeightSource, build, to_inference};
+use sae_core::sae::{Sae, SaeSpec};
 
 use crate::Result;
+use crate::checkpoint::TOPK_THRESHOLD;
 use crate::params::Params;
 
-/// The SAE of these weights. For TopK SAEs that rescale by decoder norms the norms are folded, as
-/// SAELens does on saving.
+/// The SAE for inference of these weights; `topk_threshold` is that of BatchTopK SAEs.
 ///
 /// # Errors
 /// The weights do not have the shape that the spec names.
-pub(crate) fn to_sae(spec: SaeSpec, params: &Params) -> Result<Box<dyn Sae>> {
-    let rescales =
-        matches!(spec.architecture, Architecture::TopK { rescale_acts_by_decoder_norm: true, .. });
-    let mut sae = build(spec, &mut Weights(params))?;
-    if rescales {
-        sae.fold_w_dec_norm()?;
-    }
-    Ok(sae)
+pub(crate) fn to_sae(
+    spec: SaeSpec,
+    params: &Params,
+    topk_threshold: Option<f64>,
+) -> Result<Box<dyn Sae>> {
+    let trained = build(spec, &mut Weights { params, topk_threshold })?;
+    Ok(to_inference(trained.as_ref())?)
 }
 
-struct Weights<'a>(&'a Params);
+struct Weights<'a> {
+    params: &'a Params,
+    topk_threshold: Option<f64>,
+}
 
 impl WeightSource for Weights<'_> {
     fn take(&mut self, name: &str, shape: &[usize]) -> sae_core::Result<Tensor> {
@@ -34,9 +36,13 @@ impl WeightSource for Weights<'_> {
     }
 
     fn take_if_there(&mut self, name: &str, shape: &[usize]) -> sae_core::Result<Option<Tensor>> {
-        let found = self.0.tensors().find(|(n, _)| *n == name);
+        if name == TOPK_THRESHOLD {
+            let threshold = self.topk_threshold.map(|t| Tensor::new(t, &Device::Cpu));
+            return Ok(threshold.transpose()?.map(|t| t.to_dtype(DType::F32)).transpose()?);
+        }
+        let found = self.params.tensors().find(|(n, _)| *n == name);
         if let (None, "threshold") = (found, name)
-            && let Some((_, log)) = self.0.tensors().find(|(n, _)| *n == "log_threshold")
+            && let Some((_, log)) = self.params.tensors().find(|(n, _)| *n == "log_threshold")
         {
             let threshold: Vec<f32> = log.iter().map(|t| t.exp()).collect();
             return tensor(name, &threshold, shape).map(Some);

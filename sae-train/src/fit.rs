@@ -4,20 +4,20 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sae_core::metric::{Metric, MetricSink};
-use sae_core::sae::{Normalize, Sae, SaeSpec, Whitening};
+use sae_core::sae::Normalize;
 use sae_core::source::{ActivationSource, Position};
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
 use crate::config::{BiasInit, TrainConfig};
-use crate::export::to_sae;
 use crate::init::init;
 use crate::metrics::Log;
-use crate::params::Params;
-use crate::scale::{NormEstimate, fold};
+use crate::pretrained::Pretrained;
+use crate::scale::{NormEstimate, Scale};
 use crate::schedule::checkpoint_thresholds;
+use crate::trained::Trained;
 use crate::trainer::{Step, Trainer};
-use crate::whiten::{EPS, Whitened, WhiteningEstimate};
+use crate::whiten::{EPS, WhiteningEstimate};
 use crate::{Error, Result};
 
 /// Activations that `b_dec` may begin at.
@@ -50,26 +50,6 @@ pub enum Outcome {
     },
 }
 
-/// A trained SAE.
-pub struct Trained {
-    /// For inference: scale, whitening and norms folded.
-    pub sae: Box<dyn Sae>,
-    /// Weights with the scale folded, as they were trained otherwise (not with a whitening folded).
-    pub params: Params,
-    /// `log10` of each latent's density in the last window.
-    pub log_sparsity: Vec<f64>,
-    /// Mean number of active latents in the last window.
-    pub l0: f64,
-    /// Latents dead at the end.
-    pub num_dead_features: usize,
-    /// What activations were multiplied by.
-    pub scaling_factor: Option<f64>,
-    /// Steps taken.
-    pub n_training_steps: u64,
-    /// Rows trained on.
-    pub n_training_samples: u64,
-}
-
 /// Train until `config.training_tokens` rows were seen, or go on from the latest checkpoint until then.
 ///
 /// # Errors
@@ -80,42 +60,9 @@ pub fn fit(
     source: &mut dyn ActivationSource,
     around: Surroundings<'_>,
 ) -> Result<Outcome> {
-    let Some(whitening) = estimate_whitening(config, source)? else {
-        return fit_plain(config, source, around);
-    };
-    let mut whitened = Whitened { inner: source, whitening: whitening.clone() };
-    let mut outcome = fit_plain(config, &mut whitened, around)?;
-    if let Outcome::Done(trained) = &mut outcome {
-        trained.sae.fold_activation_whitening(&whitening)?;
-    }
-    Ok(outcome)
-}
-
-fn fit_plain(
-    config: &TrainConfig,
-    source: &mut dyn ActivationSource,
-    around: Surroundings<'_>,
-) -> Result<Outcome> {
     let identity = identity(config, source);
     let trainer = begin(config, source, around.checkpoints, &identity)?;
     go_on(config, trainer, source, around)
-}
-
-/// The map for `covariance_whitening`, from the first batches of the source, which are not trained on;
-/// `None` where nothing is whitened. A run that is resumed finds the same map.
-fn estimate_whitening(
-    config: &TrainConfig,
-    source: &mut dyn ActivationSource,
-) -> Result<Option<Whitening>> {
-    if config.normalize != Normalize::CovarianceWhitening {
-        return Ok(None);
-    }
-    source.seek(Position::default())?;
-    let mut estimate = WhiteningEstimate::new(source.spec().width);
-    for _ in 0..config.n_batches_for_norm_estimate {
-        estimate.add(&next(source, config.batch_rows, config.training_tokens)?);
-    }
-    estimate.whitening(EPS)
 }
 
 /// As [`fit`], with a trainer that is somewhere on its way.
@@ -144,13 +91,14 @@ pub fn go_on(
         let stop = around.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
         let due = thresholds.next_if(|at| rows > *at).is_some();
         if let (true, Some(dir)) = (due || stop, around.checkpoints) {
-            snapshot(&trainer, source.position()).write(dir, &identity)?;
+            let cfg = config.training_cfg(source.spec().width);
+            snapshot(&trainer, source.position()).write(dir, &identity, &cfg)?;
         }
         if stop && rows < total {
             return Ok(Outcome::Stopped { rows });
         }
     }
-    Ok(Outcome::Done(Box::new(finish(config, source, &trainer)?)))
+    Ok(Outcome::Done(Box::new(Trained::new(config, source.spec().hook, &trainer)?)))
 }
 
 /// What must not change between the parts of a run.
@@ -164,8 +112,8 @@ fn identity(config: &TrainConfig, source: &dyn ActivationSource) -> Value {
 }
 
 fn snapshot(trainer: &Trainer, source: Position) -> Checkpoint {
-    let scaling_factor = trainer.settings().scaling_factor;
-    Checkpoint { state: trainer.state().clone(), source, scaling_factor }
+    let scale = trainer.settings().scale.clone();
+    Checkpoint { state: trainer.state().clone(), source, scale }
 }
 
 /// A trainer at the latest checkpoint, or at the beginning.
@@ -180,56 +128,63 @@ fn begin(
         return Err(Error::Width { hook, got, want });
     }
     let recipe = config.recipe.build(config.apply_b_dec_to_input);
-    let params = Params::zeros(got, config.d_sae(got), recipe.per_latent());
+    let params = recipe.zeros(got, config.d_sae(got));
     if let Some(path) = checkpoints.map(Checkpoint::latest).transpose()?.flatten() {
         let found = Checkpoint::read(&path, &params, identity)?;
         source.seek(found.source)?;
-        let settings = config.settings(found.scaling_factor)?;
+        let settings = config.settings(found.scale)?;
         return Ok(Trainer::resume(recipe, settings, found.state));
     }
-    let scaling_factor = estimate_scale(config, source)?;
+    let scale = estimate_scale(config, source)?;
+    if let Some(path) = &config.from_pretrained_path {
+        let pretrained = Pretrained::read(path, recipe.as_ref(), &params)?;
+        let mut trainer = Trainer::new(recipe, config.settings(scale)?, pretrained.params);
+        trainer.state_mut().topk_threshold = pretrained.topk_threshold;
+        return Ok(trainer);
+    }
     let sample = match config.init.b_dec {
         BiasInit::Zeros => None,
         _ => {
             let at = source.position();
             let sample = next(source, SAMPLE_ROWS.min(4 * config.batch_rows), SAMPLE_ROWS as u64)?;
             source.seek(at)?;
-            Some(scaled(sample, scaling_factor))
+            Some(scale.apply(&sample, got)?.into_owned())
         }
     };
     let mut params = init(params, config.init, config.seed, sample.as_deref());
     for (name, values) in &mut params.per_latent {
         values.fill(recipe.initial(name));
     }
-    Ok(Trainer::new(recipe, config.settings(scaling_factor)?, params))
+    Ok(Trainer::new(recipe, config.settings(scale)?, params))
 }
 
-/// The factor for `expected_average_only_in`, from the next batches of the source, which are not trained
-/// on; `None` where nothing is scaled.
+/// What `normalize_activations` does to activations before they are seen, from the next batches of the
+/// source, which are not trained on.
 ///
 /// # Errors
-/// The source ends.
-pub fn estimate_scale(
-    config: &TrainConfig,
-    source: &mut dyn ActivationSource,
-) -> Result<Option<f64>> {
-    if config.normalize != Normalize::ExpectedAverageOnlyIn {
-        return Ok(None);
+/// The source ends, or its activations have no covariance.
+pub fn estimate_scale(config: &TrainConfig, source: &mut dyn ActivationSource) -> Result<Scale> {
+    let width = source.spec().width;
+    let mut each = |add: &mut dyn FnMut(&[f32])| -> Result<()> {
+        for _ in 0..config.n_batches_for_norm_estimate {
+            add(&next(source, config.batch_rows, config.training_tokens)?);
+        }
+        Ok(())
+    };
+    match config.normalize {
+        Normalize::ExpectedAverageOnlyIn => {
+            let mut estimate = NormEstimate::default();
+            each(&mut |batch| estimate.add(batch, width))?;
+            Ok(estimate.factor(width).map_or(Scale::None, Scale::Factor))
+        }
+        Normalize::CovarianceWhitening => {
+            let mut estimate = WhiteningEstimate::new(width);
+            each(&mut |batch| estimate.add(batch))?;
+            let whitening = estimate.whitening(EPS)?;
+            Ok(whitening.map_or(Scale::None, |map| Scale::Whitening(Box::new(map))))
+        }
+        _ => Ok(Scale::None),
     }
-    let mut estimate = NormEstimate::default();
-    for _ in 0..config.n_batches_for_norm_estimate {
-        let batch = next(source, config.batch_rows, config.training_tokens)?;
-        estimate.add(&batch, source.spec().width);
-    }
-    Ok(estimate.factor(source.spec().width))
-}
-
-#[allow(clippy::cast_possible_truncation)] // rounding is meant
-fn scaled(mut rows: Vec<f32>, factor: Option<f64>) -> Vec<f32> {
-    if let Some(factor) = factor {
-        rows.iter_mut().for_each(|x| *x *= factor as f32);
-    }
-    rows
 }
 
 /// The next rows; a source may end within a batch, not before it.
@@ -259,50 +214,4 @@ fn log(
         write(&trainer.log(step))?;
     }
     Ok(())
-}
-
-fn finish(
-    config: &TrainConfig,
-    source: &dyn ActivationSource,
-    trainer: &Trainer,
-) -> Result<Trained> {
-    let state = trainer.state();
-    let mut params = state.params.clone();
-    if config.normalize_sae_decoder {
-        crate::init::scale_rows(&mut params, 1.0);
-    }
-    let scaling_factor = trainer.settings().scaling_factor;
-    if let Some(factor) = scaling_factor {
-        fold(&mut params, factor);
-    }
-    let (l0, dead) = (state.counters.l0(), state.counters.dead(config.dead_feature_window));
-    let num_dead_features = dead.iter().filter(|d| **d).count();
-    let mut spec = SaeSpec::new(config.recipe.architecture(), params.d_in, params.d_sae)
-        .at(source.spec().hook);
-    spec.apply_b_dec_to_input = config.apply_b_dec_to_input;
-    spec.normalize_activations = match config.normalize {
-        Normalize::ExpectedAverageOnlyIn => Normalize::None,
-        other => other,
-    };
-    let metadata: [(&str, Value); 8] = [
-        ("hook_head_index", config.head.into()),
-        ("model_name", config.model_name.clone().into()),
-        ("dataset_path", config.dataset_path.clone().into()),
-        ("context_size", config.context_size.into()),
-        ("prepend_bos", config.prepend_bos.into()),
-        ("l0", l0.into()),
-        ("num_dead_features", num_dead_features.into()),
-        ("training_tokens", state.n_training_samples.into()),
-    ];
-    spec.metadata.extend(metadata.map(|(key, value)| (key.to_owned(), value)));
-    Ok(Trained {
-        sae: to_sae(spec, &params)?,
-        params,
-        log_sparsity: state.counters.log_density(),
-        l0,
-        num_dead_features,
-        scaling_factor,
-        n_training_steps: state.n_training_steps,
-        n_training_samples: state.n_training_samples,
-    })
 }

@@ -25,7 +25,9 @@ pub fn init(mut params: Params, init: Init, seed: u64, sample: Option<&[f32]>) -
     if let Some(norm) = init.decoder_norm {
         scale_rows(&mut params, norm);
     }
-    if init.encoder_as_decoder_transpose {
+    if !params.has_encoder() {
+        // It is the transpose, now and later.
+    } else if init.encoder_as_decoder_transpose {
         params.w_enc.copy_from_slice(&params.w_dec);
     } else {
         draw(&mut params.w_enc, params.d_sae, &mut rng);

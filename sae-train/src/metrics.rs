@@ -1,5 +1,7 @@
 //! What is logged, under SAELens' names.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use crate::config::Era;
@@ -54,7 +56,7 @@ impl Fit {
 /// What is known after a step.
 pub struct StepFacts<'a> {
     /// Every loss.
-    pub losses: &'a [(&'static str, f64)],
+    pub losses: &'a [(Cow<'static, str>, f64)],
     /// How well the batch was reconstructed.
     pub fit: Fit,
     /// Mean number of active latents.

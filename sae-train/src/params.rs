@@ -13,7 +13,7 @@ pub struct Params {
     pub d_in: usize,
     /// Number of latents.
     pub d_sae: usize,
-    /// `W_enc` transposed, `[d_sae, d_in]`.
+    /// `W_enc` transposed, `[d_sae, d_in]`; empty where it is `W_dec` transposed.
     pub w_enc: Vec<f32>,
     /// `[d_sae, d_in]`
     pub w_dec: Vec<f32>,
@@ -36,11 +36,22 @@ impl Params {
         }
     }
 
+    /// All zeros, without a `W_enc` of its own.
+    pub fn tied(d_in: usize, d_sae: usize) -> Self {
+        Self { w_enc: Vec::new(), ..Self::zeros(d_in, d_sae, &[]) }
+    }
+
+    /// Whether there is a `W_enc`.
+    pub fn has_encoder(&self) -> bool {
+        self.w_enc.len() == self.w_dec.len()
+    }
+
     /// Zeros of the same shape.
     #[must_use]
     pub fn zeros_like(&self) -> Self {
         let names: Vec<&'static str> = self.per_latent.iter().map(|(name, _)| *name).collect();
-        Self::zeros(self.d_in, self.d_sae, &names)
+        let zeros = Self::zeros(self.d_in, self.d_sae, &names);
+        if self.has_encoder() { zeros } else { Self { w_enc: Vec::new(), ..zeros } }
     }
 
     /// The tensors of the architecture, in its own order.
@@ -58,15 +69,22 @@ impl Params {
 
     /// Every tensor with SAELens' name, in a fixed order.
     pub fn tensors(&self) -> impl Iterator<Item = (&'static str, &Vec<f32>)> {
-        let shared = [("W_enc", &self.w_enc), ("W_dec", &self.w_dec), ("b_dec", &self.b_dec)];
-        shared.into_iter().chain(self.per_latent.iter().map(|(name, values)| (*name, values)))
+        let w_enc = self.has_encoder().then_some(("W_enc", &self.w_enc));
+        let shared = [("W_dec", &self.w_dec), ("b_dec", &self.b_dec)];
+        w_enc
+            .into_iter()
+            .chain(shared)
+            .chain(self.per_latent.iter().map(|(name, values)| (*name, values)))
     }
 
     /// As [`Params::tensors`], to be changed.
     pub fn tensors_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Vec<f32>)> {
-        let shared =
-            [("W_enc", &mut self.w_enc), ("W_dec", &mut self.w_dec), ("b_dec", &mut self.b_dec)];
-        shared.into_iter().chain(self.per_latent.iter_mut().map(|(name, values)| (*name, values)))
+        let w_enc = self.has_encoder().then_some(("W_enc", &mut self.w_enc));
+        let shared = [("W_dec", &mut self.w_dec), ("b_dec", &mut self.b_dec)];
+        w_enc
+            .into_iter()
+            .chain(shared)
+            .chain(self.per_latent.iter_mut().map(|(name, values)| (*name, values)))
     }
 
     /// Set everything to zero.

@@ -27,25 +27,21 @@ pub(crate) fn reconstruct(
     rows: &Rows<'_>,
     weights: RowWeights<'_>,
 ) -> Residual {
-    let mut out = vec![0f32; rows.raw.len()];
-    decode_into(&mut out, codes, &params.w_dec, &params.b_dec);
+    let out = decode(codes, params, &params.b_dec);
     compare(out, rows.raw, |row| rows.back(row), rows.n, weights, 1.0)
 }
 
-/// `codes W_dec` against `target` `[n, d_in]`, the loss multiplied by `factor`.
-pub(crate) fn reconstruct_target(
-    codes: &Codes,
-    params: &Params,
-    target: &[f32],
-    factor: f64,
-) -> Residual {
-    let mut out = vec![0f32; target.len()];
-    decode_into(&mut out, codes, &params.w_dec, &vec![0.0; params.d_in]);
-    compare(out, target, |_| (1.0, 0.0), codes.rows(), None, factor)
+/// `codes W_dec + bias`, `[n, d_in]`.
+pub(crate) fn decode(codes: &Codes, params: &Params, bias: &[f32]) -> Vec<f32> {
+    let mut out = vec![0f32; codes.rows() * params.d_in];
+    decode_into(&mut out, codes, &params.w_dec, bias);
+    out
 }
 
+/// `out`, with its normalisation undone by scale and shift of each row, against `target`, both `[n, width]`;
+/// the loss multiplied by `factor`.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // rounding is meant
-fn compare(
+pub(crate) fn compare(
     mut out: Vec<f32>,
     target: &[f32],
     back: impl Fn(usize) -> (f32, f32) + Sync,

@@ -1,7 +1,54 @@
-//! The factor that brings activations to an expected norm of `sqrt(d_in)`
-//! (`expected_average_only_in`), and its fold into the weights.
+//! What is done to activations before a trainer sees them, and its fold into the weights.
 
+use std::borrow::Cow;
+
+use candle_core::{Device, Tensor};
+use sae_core::sae::Whitening;
+
+use crate::Result;
 use crate::params::Params;
+
+/// What is done to activations before a trainer sees them.
+#[derive(Clone, Debug, Default)]
+pub enum Scale {
+    /// Nothing.
+    #[default]
+    None,
+    /// They are multiplied by a factor that brings their norm to `sqrt(d_in)` on the mean
+    /// (`expected_average_only_in`).
+    Factor(f64),
+    /// Their covariance becomes the unit matrix (`covariance_whitening`).
+    Whitening(Box<Whitening>),
+}
+
+impl Scale {
+    /// The batch `[rows, d_in]` as a trainer sees it.
+    ///
+    /// # Errors
+    /// Another width than that of the whitening.
+    #[allow(clippy::cast_possible_truncation)] // rounding is meant
+    pub fn apply<'a>(&self, batch: &'a [f32], d_in: usize) -> Result<Cow<'a, [f32]>> {
+        match self {
+            Self::None => Ok(Cow::Borrowed(batch)),
+            Self::Factor(factor) => {
+                Ok(batch.iter().map(|x| x * *factor as f32).collect::<Vec<f32>>().into())
+            }
+            Self::Whitening(whitening) => {
+                let rows = batch.len() / d_in.max(1);
+                let x = Tensor::from_slice(batch, (rows, d_in), &Device::Cpu)?;
+                Ok(whitening.apply(&x)?.flatten_all()?.to_vec1::<f32>()?.into())
+            }
+        }
+    }
+
+    /// The factor, where it is one.
+    pub fn factor(&self) -> Option<f64> {
+        match self {
+            Self::Factor(factor) => Some(*factor),
+            _ => None,
+        }
+    }
+}
 
 /// Collects norms.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,12 +73,15 @@ impl NormEstimate {
     }
 }
 
-/// Fold `factor` into the weights: afterwards the SAE reads raw activations.
+/// Fold `factor` into the weights: afterwards the SAE reads raw activations. Tied directions, which are
+/// read and written along, stay.
 #[allow(clippy::cast_possible_truncation)] // rounding is meant
 pub fn fold(params: &mut Params, factor: f64) {
     let factor = factor as f32;
-    params.w_enc.iter_mut().for_each(|w| *w *= factor);
-    params.w_dec.iter_mut().for_each(|w| *w /= factor);
+    if params.has_encoder() {
+        params.w_enc.iter_mut().for_each(|w| *w *= factor);
+        params.w_dec.iter_mut().for_each(|w| *w /= factor);
+    }
     params.b_dec.iter_mut().for_each(|b| *b /= factor);
 }
 

@@ -1,7 +1,5 @@
 //! `Trainer`: one optimiser step after another, in the order of SAELens 6.
 
-use std::borrow::Cow;
-
 use sae_core::sae::Normalize;
 
 use crate::adam::{Adam, Betas};
@@ -9,9 +7,10 @@ use crate::config::Era;
 use crate::counters::Counters;
 use crate::metrics::{Fit, Log, StepFacts, step_log, window_log};
 use crate::params::Params;
-use crate::recipe::{Pass, Recipe, StepContext};
+use crate::recipe::{Losses, Pass, Recipe, StepContext};
 use crate::residual::dense_batch_weights;
 use crate::rows::Rows;
+use crate::scale::Scale;
 use crate::schedule::{Coefficient, LrSchedule};
 use crate::{Error, Result};
 
@@ -32,8 +31,8 @@ pub struct Settings {
     pub dead_feature_window: u64,
     /// Steps after which densities are counted afresh.
     pub feature_sampling_window: u64,
-    /// What activations are multiplied by before they are seen (`expected_average_only_in`).
-    pub scaling_factor: Option<f64>,
+    /// What is done to activations before they are seen.
+    pub scale: Scale,
     /// Rows of `W_dec` are set to norm 1 before every step (`normalize_sae_decoder`).
     pub unit_norm_decoder: bool,
     /// Squared errors are divided by the row's distance to the batch mean
@@ -52,6 +51,9 @@ pub struct State {
     pub adam: Adam,
     /// Who fired when.
     pub counters: Counters,
+    /// What a latent must exceed after training, for recipes that learn such a threshold
+    /// ([`Recipe::threshold_rate`]): a moving average of the smallest positive latents of batches.
+    pub topk_threshold: Option<f64>,
     /// Steps taken.
     pub n_training_steps: u64,
     /// Rows seen.
@@ -69,7 +71,9 @@ pub struct Trainer {
 /// What one step did.
 pub struct Step {
     /// Every loss under SAELens' name.
-    pub losses: Vec<(&'static str, f64)>,
+    pub losses: Losses,
+    /// What the architecture reports besides, under SAELens' names.
+    pub metrics: Vec<(&'static str, f64)>,
     /// Norm of all gradients together, before clipping.
     pub grad_norm: f64,
     /// The learning rate used.
@@ -99,6 +103,7 @@ impl Trainer {
         let state = State {
             adam: Adam::new(&params, settings.betas),
             counters: Counters::new(params.d_sae),
+            topk_threshold: recipe.threshold_rate().map(|_| 0.0),
             n_training_steps: 0,
             n_training_samples: 0,
             params,
@@ -138,7 +143,8 @@ impl Trainer {
     }
 
     /// Forward and backward on a batch `[rows, d_in]` that was scaled already; the gradients are in
-    /// [`Trainer::gradients`], nothing else changes.
+    /// [`Trainer::gradients`]. Nothing else changes but what every forward pass of training changes:
+    /// weights are brought back to where they may be, and the threshold moves.
     pub fn pass(&mut self, batch: &[f32], dead: Option<&[bool]>, coefficient: f64) -> Pass {
         self.grads.clear();
         self.recipe.prepare(&mut self.state.params);
@@ -148,13 +154,24 @@ impl Trainer {
         let weights =
             self.settings.dense_batch_mse.then(|| dense_batch_weights(batch, params.d_in));
         let context = StepContext { coefficient, dead, row_weights: weights.as_deref() };
-        self.recipe.pass(params, &rows, context, &mut self.grads)
+        let mut pass = self.recipe.pass(params, &rows, context, &mut self.grads);
+        if let Some(rate) = self.recipe.threshold_rate() {
+            let positive = pass.codes.values().iter().copied().filter(|v| *v > 0.0);
+            if let Some(least) = positive.reduce(f32::min) {
+                let before = self.state.topk_threshold.unwrap_or(0.0);
+                let after = (1.0 - rate) * before + rate * f64::from(least);
+                self.state.topk_threshold = Some(after);
+            }
+            pass.metrics.extend(self.state.topk_threshold.map(|t| ("topk_threshold", t)));
+        }
+        pass
     }
 
     /// One step on a batch, `[rows, d_in]`.
     ///
     /// # Errors
-    /// A loss that is no number; the weights are then as before.
+    /// A loss that is no number, or dead latents that would have to learn from rows that the SAE
+    /// normalises; the weights are then as before.
     #[allow(clippy::cast_precision_loss)]
     pub fn step(&mut self, batch: &[f32]) -> Result<Step> {
         let t = self.state.n_training_steps;
@@ -169,14 +186,19 @@ impl Trainer {
         if self.settings.unit_norm_decoder {
             crate::init::scale_rows(&mut self.state.params, 1.0);
         }
-        let batch = self.scaled(batch);
         let d_in = self.state.params.d_in;
+        let batch = self.settings.scale.apply(batch, d_in)?;
         let rows = batch.len() / d_in.max(1);
         let dead = self.state.counters.dead(self.settings.dead_feature_window);
         let coefficient = self.settings.coefficient.at(t);
+        let n_dead = dead.iter().filter(|dead| **dead).count();
+        if n_dead > 0 && self.recipe.needs_raw_rows() && self.settings.normalize.at_run_time() {
+            let mode = self.settings.normalize.as_str();
+            return Err(Error::NoAuxiliaryLoss { step: t, n_dead, mode });
+        }
         let pass = self.pass(&batch, Some(&dead), coefficient);
         if let Some((name, value)) = pass.losses.iter().find(|(_, loss)| !loss.is_finite()) {
-            return Err(Error::NotFinite { step: t, name, value: *value });
+            return Err(Error::NotFinite { step: t, name: name.to_string(), value: *value });
         }
         let mut fired = vec![0usize; self.state.params.d_sae];
         pass.codes.indices().iter().for_each(|i| fired[*i as usize] += 1);
@@ -189,11 +211,12 @@ impl Trainer {
             grad_norm,
             lr,
             coefficient,
-            n_dead: dead.iter().filter(|dead| **dead).count(),
+            n_dead,
             l0: pass.codes.l0(),
             fit: Fit::new(&batch, &pass.out, d_in),
             window: ended,
             losses: pass.losses,
+            metrics: pass.metrics,
         })
     }
 
@@ -212,14 +235,8 @@ impl Trainer {
             n_dead: dead.iter().filter(|dead| **dead).count(),
             era: self.settings.era,
         };
-        step_log(&facts, &self.state.counters)
-    }
-
-    #[allow(clippy::cast_possible_truncation)] // rounding is meant
-    fn scaled<'a>(&self, batch: &'a [f32]) -> Cow<'a, [f32]> {
-        match self.settings.scaling_factor {
-            None => Cow::Borrowed(batch),
-            Some(factor) => batch.iter().map(|x| x * factor as f32).collect::<Vec<f32>>().into(),
-        }
+        let mut log = step_log(&facts, &self.state.counters);
+        log.extend(step.metrics.iter().map(|(name, value)| (format!("metrics/{name}"), *value)));
+        log
     }
 }

@@ -1,9 +1,8 @@
-//! Whitening estimated from activations (`covariance_whitening`), and a source that applies it.
+//! Whitening estimated from activations (`covariance_whitening`).
 
 use candle_core::{Device, Tensor};
 use faer::{Mat, MatRef, Side};
 use sae_core::sae::Whitening;
-use sae_core::source::{ActivationSource, Position, SourceSpec};
 
 use crate::{Error, Result};
 
@@ -74,28 +73,4 @@ fn tensor(matrix: MatRef<'_, f64>) -> Result<Tensor> {
     let (rows, cols) = (matrix.nrows(), matrix.ncols());
     let values: Vec<f64> = (0..rows).flat_map(|i| (0..cols).map(move |j| matrix[(i, j)])).collect();
     Ok(Tensor::from_vec(values, (rows, cols), &Device::Cpu)?)
-}
-
-/// A source whose rows are whitened.
-pub(crate) struct Whitened<'s> {
-    pub(crate) inner: &'s mut dyn ActivationSource,
-    pub(crate) whitening: Whitening,
-}
-
-impl ActivationSource for Whitened<'_> {
-    fn spec(&self) -> &SourceSpec {
-        self.inner.spec()
-    }
-
-    fn next(&mut self, rows: usize) -> sae_core::Result<Option<Tensor>> {
-        self.inner.next(rows)?.map(|batch| self.whitening.apply(&batch)).transpose()
-    }
-
-    fn position(&self) -> Position {
-        self.inner.position()
-    }
-
-    fn seek(&mut self, to: Position) -> sae_core::Result<()> {
-        self.inner.seek(to)
-    }
 }

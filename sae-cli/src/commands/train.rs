@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use candle_core::{Device, Tensor};
 use clap::Args;
+use sae_core::hook::PosSlice;
 use sae_core::metric::JsonLines;
 use sae_core::source::ActivationSource;
 use sae_models::tokenizer::Tokenizer;
 use sae_models::{Decoder, Processing};
 use sae_store::{Cached, Harvest, Live, MixOptions, Order, PackOptions};
-use sae_train::config::Separator;
+use sae_train::config::{Exclude, Separator};
 use sae_train::{Checkpoint, Outcome, Step, Surroundings, TrainConfig, Trained, Trainer, fit};
 use serde_json::json;
 
@@ -55,12 +55,19 @@ const DEMO_CONFIG: &str = include_str!("../../assets/train.json");
 const DEMO: &str = "demo";
 
 pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
-    let mut config = match &args.config {
-        Some(path) => TrainConfig::read(path)?,
-        None => TrainConfig::parse("the demo's configuration", DEMO_CONFIG.as_bytes())?,
+    let (file, content) = match &args.config {
+        Some(path) => {
+            let file = path.display().to_string();
+            let content = std::fs::read(path).with_context(|| file.clone())?;
+            (file, content)
+        }
+        None => ("the demo's configuration".to_owned(), DEMO_CONFIG.as_bytes().to_vec()),
     };
+    let mut config = TrainConfig::parse(&file, &content)?;
+    let mut runner: serde_json::Value = serde_json::from_slice(&content)?;
     if let Some(tokens) = args.tokens {
         config.training_tokens = tokens;
+        runner["training_tokens"] = tokens.into();
     }
     let stop = interrupt::flag()?;
     let checkpoints = args.output.join("checkpoints");
@@ -84,7 +91,10 @@ pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
     let outcome = with_source(args, &config, |source| Ok(fit(&config, source, around)?))?;
     bar.finish();
     match outcome {
-        Outcome::Done(trained) => tell(args, &trained, as_json),
+        Outcome::Done(trained) => {
+            trained.save(&args.output, Some(&runner))?;
+            tell(args, &trained, as_json)
+        }
         Outcome::Stopped { rows } => {
             eprintln!("stopped after {rows} rows; the same command goes on from there");
             Ok(())
@@ -141,11 +151,16 @@ fn with_source<T>(
     let rows = tokens::rows(dataset, &tokenizer, packing)?;
     let hook = config.hook.context("the configuration names no `hook_name`")?;
     let mut harvest = Harvest { head: config.head, ..Harvest::at(hook) };
-    if config.exclude_special_tokens {
-        harvest.exclude = tokens::special(&tokenizer);
-    }
+    harvest.exclude = match &config.exclude_special_tokens {
+        Exclude::Nothing => Vec::new(),
+        Exclude::Special => tokens::special(&tokenizer),
+        Exclude::Tokens(ids) => ids.clone(),
+    };
+    let (start, stop, step) = config.seqpos_slice.bounds();
+    let [start, stop, step] = [start, stop, step].map(|i| i.map(isize::try_from).transpose());
+    harvest.positions = PosSlice::Range { start: start?, stop: stop?, step: step? };
     let mix = MixOptions {
-        buffer_size: config.n_batches_in_buffer * config.context_size,
+        buffer_size: config.n_batches_in_buffer * config.seqpos_slice.count(config.context_size),
         batch_size: config.batch_rows,
         mix_fraction: config.mixing_fraction,
         seed: config.seed,
@@ -159,10 +174,6 @@ pub(super) fn processing(none: bool) -> Processing {
 }
 
 fn tell(args: &TrainArgs, trained: &Trained, as_json: bool) -> Result<()> {
-    #[allow(clippy::cast_possible_truncation)] // rounding is meant
-    let sparsity: Vec<f32> = trained.log_sparsity.iter().map(|s| *s as f32).collect();
-    let sparsity = Tensor::new(sparsity.as_slice(), &Device::Cpu)?;
-    sae_core::sae_lens::save(&args.output, trained.sae.as_ref(), Some(&sparsity))?;
     let spec = trained.sae.spec();
     let facts = json!({
         "output": args.output,

@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 
 use candle_core::{D, DType, Tensor};
-use rayon::prelude::*;
 
 use super::WeightSource;
 use super::shared::{as_rows, decode_codes, require_latents};
 use crate::Result;
 use crate::hook::SaeSite;
-use crate::ops::{F32s, encode_top_k, linear, relu, vector};
+use crate::ops::{encode_top_k, gather, linear, pursue, relu};
 use crate::sae::{Architecture, Codes, Frame, MatchingPursuit, Normalize, Probe, Sae, SaeSpec};
 
 /// Tied weights: a latent is read along the direction in which it writes.
@@ -65,46 +64,8 @@ impl PursuitSae {
         (self.stop.stop_on_duplicate_support && !found_new) || (threshold > 0.0 && left < threshold)
     }
 
-    /// Codes of `[rows, d_in]`, latents in order of their index.
-    fn codes(&self, x: &Tensor) -> Result<Codes> {
-        let (rows, d_in) = x.dims2()?;
-        let mut chosen: Vec<Vec<(u32, f32)>> = vec![Vec::new(); rows];
-        let w_dec = self.w_dec.contiguous()?;
-        let w_dec = F32s::new(&w_dec)?;
-        let w_dec = w_dec.contiguous()?;
-        // Rows that are not done, and what is left of them, `[open, d_in]`.
-        let mut open: Vec<usize> = (0..rows).collect();
-        let mut left = x.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        for _ in 0..self.max_iterations() {
-            if open.is_empty() {
-                break;
-            }
-            let residuals = Tensor::from_vec(left, (open.len(), d_in), x.device())?;
-            let best = self.best(&residuals)?;
-            left = residuals.flatten_all()?.to_vec1::<f32>()?;
-            let still: Vec<bool> = left
-                .par_chunks_exact_mut(d_in.max(1))
-                .zip(best)
-                .zip(row_slots(&mut chosen, &open))
-                .map(|((residual, latent), codes)| {
-                    let found_new = latent.is_some_and(|latent| {
-                        let direction = &w_dec[latent as usize * d_in..][..d_in];
-                        take(residual, direction, latent, codes)
-                    });
-                    !self.done(found_new, vector::dot(residual, residual).sqrt().into())
-                })
-                .collect();
-            let mut keep = still.iter();
-            open.retain(|_| keep.next().is_some_and(|still| *still));
-            let rows = left.chunks_exact(d_in.max(1)).zip(&still);
-            left = rows.filter(|(_, still)| **still).flat_map(|(row, _)| row).copied().collect();
-        }
-        chosen.iter_mut().for_each(|row| row.sort_unstable_by_key(|(latent, _)| *latent));
-        Ok(Codes::from_rows(self.spec.d_sae, &chosen))
-    }
-
-    /// The same by operations that carry gradients to values and residuals; which latents are
-    /// chosen is taken as given.
+    /// Codes of `[rows, d_in]` by operations that carry gradients to values and residuals; which
+    /// latents are chosen is taken as given.
     fn pursue_tracked(&self, x: &Tensor) -> Result<Tensor> {
         let (rows, _) = x.dims2()?;
         let d_sae = self.spec.d_sae;
@@ -139,32 +100,6 @@ impl PursuitSae {
             }
         }
         Ok(acts)
-    }
-}
-
-/// The codes of the rows `open`, which rise.
-fn row_slots<'c>(codes: &'c mut [Vec<(u32, f32)>], open: &[usize]) -> Vec<&'c mut Vec<(u32, f32)>> {
-    let mut wanted = open.iter().copied().peekable();
-    let slots = codes.iter_mut().enumerate();
-    slots.filter(|(row, _)| wanted.next_if_eq(row).is_some()).map(|(_, codes)| codes).collect()
-}
-
-/// Move what fits `direction` from what is left of a row to its codes; whether its latent is new there.
-fn take(residual: &mut [f32], direction: &[f32], latent: u32, codes: &mut Vec<(u32, f32)>) -> bool {
-    let fit = vector::dot(residual, direction);
-    if fit <= 0.0 {
-        return false;
-    }
-    residual.iter_mut().zip(direction).for_each(|(r, w)| *r -= fit * w);
-    match codes.iter_mut().find(|(index, _)| *index == latent) {
-        Some((_, sum)) => {
-            *sum += fit;
-            false
-        }
-        None => {
-            codes.push((latent, fit));
-            true
-        }
     }
 }
 
@@ -222,5 +157,14 @@ impl Sae for PursuitSae {
         self.spec.architecture = Architecture::MatchingPursuit(self.stop.clone());
         self.spec.normalize_activations = Normalize::None;
         Ok(())
+    }
+}
+
+impl PursuitSae {
+    /// Codes of `[rows, d_in]`, latents in order of their index.
+    fn codes(&self, x: &Tensor) -> Result<Codes> {
+        let plain = |x: &Tensor| x.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+        let (x, w_dec) = (plain(x)?, plain(&self.w_dec)?);
+        Ok(gather(&pursue(&x, &w_dec, self.spec.d_in, &self.stop), self.spec.d_sae))
     }
 }

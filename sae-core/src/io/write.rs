@@ -35,7 +35,7 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     })
 }
 
-/// Write tensors as f32 safetensors, whole or not at all.
+/// Write tensors as safetensors, whole or not at all: f64 as it is, everything else as f32.
 ///
 /// # Errors
 /// As [`write_atomic`].
@@ -45,9 +45,15 @@ pub fn write_tensors<N: AsRef<str>>(
 ) -> Result<()> {
     let mut buffers = Vec::new();
     for (name, tensor) in tensors {
-        let flat = tensor.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?;
-        let bytes: Vec<u8> = flat.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect();
-        buffers.push((name, tensor.dims().to_vec(), bytes));
+        let flat = tensor.to_device(&Device::Cpu)?.flatten_all()?;
+        let (dtype, bytes): (Dtype, Vec<u8>) = if flat.dtype() == DType::F64 {
+            let values = flat.to_vec1::<f64>()?;
+            (Dtype::F64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        } else {
+            let values = flat.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            (Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        };
+        buffers.push((name, tensor.dims().to_vec(), dtype, bytes));
     }
     let bad = |e: safetensors::SafeTensorError| Error::BadFile {
         path: path.to_owned(),
@@ -55,8 +61,8 @@ pub fn write_tensors<N: AsRef<str>>(
     };
     let views = buffers
         .iter()
-        .map(|(name, shape, bytes)| {
-            Ok((name.as_ref(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+        .map(|(name, shape, dtype, bytes)| {
+            Ok((name.as_ref(), TensorView::new(*dtype, shape.clone(), bytes)?))
         })
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(bad)?;

@@ -4,6 +4,7 @@
 //! operations. Reductions are cut at fixed boundaries, not by thread: the same input gives the
 //! same bits whatever the number of threads.
 
+mod batch_best;
 mod best;
 mod cpu;
 mod decode;
@@ -14,6 +15,7 @@ mod latent;
 mod linear;
 mod norm;
 mod pointwise;
+mod pursuit;
 mod soft_cap;
 mod softmax;
 mod sparse_grad;
@@ -21,6 +23,7 @@ mod stream;
 mod transpose;
 pub mod vector;
 
+pub use batch_best::encode_batch_best;
 pub use best::top_k_row;
 pub use cpu::{F32s, is_cpu_f32};
 pub use decode::{decode_into, decode_rows};
@@ -33,6 +36,7 @@ pub use latent::{jump, keep_largest, keep_top_k, keep_top_k_abs, relu};
 pub use linear::{Linear, linear};
 pub use norm::{Centre, normalize};
 pub use pointwise::{Activation, activate};
+pub use pursuit::{Choices, gather, pursue};
 pub use soft_cap::{soft_cap, soft_cap_slice};
 pub use softmax::{softmax, softmax_row};
 pub use sparse_grad::{ByLatent, dots_at};

@@ -151,6 +151,16 @@ impl Codes {
         Self { d_sae, ..self }
     }
 
+    /// Every row has the one latent that `latents` names, at 1.
+    ///
+    /// # Panics
+    /// A latent is not below `d_sae`.
+    pub fn one_per_row(d_sae: usize, latents: &[u32]) -> Self {
+        assert!(latents.iter().all(|i| (*i as usize) < d_sae), "a latent beyond d_sae");
+        let offsets = (0..=latents.len()).collect();
+        Self { d_sae, offsets, indices: latents.to_vec(), values: vec![1.0; latents.len()] }
+    }
+
     /// No entries at all.
     pub fn empty(rows: usize, d_sae: usize) -> Self {
         Self { d_sae, offsets: vec![0; rows + 1], indices: Vec::new(), values: Vec::new() }
@@ -241,6 +251,26 @@ impl Codes {
             room -= usize::from(level);
             v.is_nan() || v > bar || level
         })
+    }
+
+    /// Latents `from..to` alone, numbered from 0.
+    ///
+    /// # Panics
+    /// `to` is beyond `d_sae`, or before `from`.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)] // no SAE has u32::MAX latents
+    pub fn latents(&self, from: usize, to: usize) -> Self {
+        assert!(from <= to && to <= self.d_sae, "latents {from}..{to} of {}", self.d_sae);
+        let (mut offsets, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+        for r in 0..self.rows() {
+            let (row_indices, row_values) = self.row(r);
+            let start = row_indices.partition_point(|i| (*i as usize) < from);
+            let end = row_indices.partition_point(|i| (*i as usize) < to);
+            indices.extend(row_indices[start..end].iter().map(|i| i - from as u32));
+            values.extend(&row_values[start..end]);
+            offsets.push(indices.len());
+        }
+        Self { d_sae: to - from, offsets, indices, values }
     }
 
     /// The same codes without entries that are zero.

@@ -184,6 +184,11 @@ impl Normalize {
         }
     }
 
+    /// Whether the SAE itself does it to every vector, and undoes it.
+    pub const fn at_run_time(self) -> bool {
+        matches!(self, Self::ConstantNormRescale | Self::LayerNorm | Self::ConstantScalarRescale)
+    }
+
     /// The name SAELens gives it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -3,21 +3,26 @@
 //! Everything that is wrong with a configuration is reported at once, fields that do not exist
 //! included.
 
+mod data;
+mod describe;
+mod read_recipe;
 mod reader;
 mod recipes;
 mod sae;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sae_core::hook::HookName;
-use sae_core::sae::Normalize;
+use sae_core::sae::{Normalize, Reshape};
 use serde_json::{Map, Value};
 
-pub use recipes::{Era, RecipeConfig};
+pub use data::{Exclude, Separator, SeqPos};
+pub use recipes::{Era, Nested, RecipeConfig};
 pub use sae::{SaeConfig, read_sae};
 
 use crate::Error;
 use crate::adam::Betas;
+use crate::scale::Scale;
 use crate::schedule::{Coefficient, LrSchedule, MainPhase};
 use crate::trainer::Settings;
 use reader::Reader;
@@ -54,19 +59,6 @@ pub struct Init {
     pub b_dec: BiasInit,
 }
 
-/// What stands between two documents in one prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Separator {
-    /// The tokenizer's BOS.
-    Bos,
-    /// Its EOS.
-    Eos,
-    /// This token.
-    Token(u32),
-    /// Nothing.
-    None,
-}
-
 /// A training run, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
@@ -82,6 +74,8 @@ pub struct TrainConfig {
     pub apply_b_dec_to_input: bool,
     /// What is done to activations first.
     pub normalize: Normalize,
+    /// How activations are reshaped before the trained SAE sees them. (In training they come flat.)
+    pub reshape: Reshape,
     /// How the weights begin.
     pub init: Init,
     /// Rows of `W_dec` are set to norm 1 before every step.
@@ -114,8 +108,12 @@ pub struct TrainConfig {
     pub n_batches_in_buffer: usize,
     /// Share of the buffer that stays when it is served.
     pub mixing_fraction: f64,
-    /// Leave out activations at BOS, EOS and padding.
-    pub exclude_special_tokens: bool,
+    /// Tokens at which activations are left out.
+    pub exclude_special_tokens: Exclude,
+    /// The positions of each prompt that are wanted.
+    pub seqpos_slice: SeqPos,
+    /// Weights to begin with: a folder of SAELens, or a checkpoint.
+    pub from_pretrained_path: Option<PathBuf>,
     /// Learning rate: from, to (`lr_end`), shape, warm-up and decay steps.
     pub lr: (f64, f64),
     /// What the learning rate does between warm-up and decay.
@@ -180,12 +178,10 @@ const WITHOUT_MEANING: [&str; 35] = [
 ];
 
 /// Fields of SAELens that are not built, and the values at which they do nothing.
-const NOT_BUILT: [(&str, &[&str]); 8] = [
+const NOT_BUILT: [(&str, &[&str]); 6] = [
     ("finetuning_method", &[]),
     ("finetuning_tokens", &["0"]),
-    ("from_pretrained_path", &[]),
     ("noise_scale", &["0", "0.0"]),
-    ("seqpos_slice", &["[null]"]),
     ("use_cached_activations", &["false"]),
     ("use_chat_formatting", &["false"]),
     ("dtype", &["\"float32\"", "\"torch.float32\""]),
@@ -263,7 +259,8 @@ impl TrainConfig {
         not_built(run);
         let head = run.count("hook_head_index").map(size);
         let disable_concat_sequences = run.flag("disable_concat_sequences", false);
-        let separator = separator(run);
+        let separator = Separator::read(run);
+        let seqpos_slice = SeqPos::read(run);
         let counts = Counts::read(run);
         let mixing_fraction = run.amount("activations_mixing_fraction", 0.5);
         if mixing_fraction > 1.0 {
@@ -275,7 +272,8 @@ impl TrainConfig {
         };
         let (model_name, dataset_path) = (run.text("model_name"), run.text("dataset_path"));
         let prepend_bos = run.flag("prepend_bos", true);
-        let exclude_special_tokens = run.flag("exclude_special_tokens", false);
+        let exclude_special_tokens = Exclude::read(run);
+        let from_pretrained_path = run.text("from_pretrained_path").map(PathBuf::from);
         // Everything has been read: from here on, what is missing ends it.
         let config = Self {
             recipe: own.recipe?,
@@ -284,6 +282,7 @@ impl TrainConfig {
             size: own.size?,
             apply_b_dec_to_input: own.apply_b_dec_to_input,
             normalize: own.normalize,
+            reshape: own.reshape,
             init: own.init,
             normalize_sae_decoder: own.normalize_sae_decoder,
             dense_batch_mse: own.dense_batch_mse,
@@ -301,6 +300,8 @@ impl TrainConfig {
             n_batches_in_buffer: size(counts.n_batches_in_buffer),
             mixing_fraction,
             exclude_special_tokens,
+            seqpos_slice,
+            from_pretrained_path,
             lr: (lr, lr_end),
             phase: phase.ok()?,
             lr_steps: counts.lr_steps,
@@ -316,7 +317,43 @@ impl TrainConfig {
         if let Err(e) = config.schedule() {
             run.problem("lr_warm_up_steps", e);
         }
+        config.contradictions(run);
         Some(config)
+    }
+
+    /// What no run can be.
+    fn contradictions(&self, run: &mut Reader<'_>) {
+        let recipe = self.recipe.build(self.apply_b_dec_to_input);
+        if recipe.needs_raw_rows()
+            && self.normalize.at_run_time()
+            && self.dead_feature_window < self.steps()
+        {
+            let (name, mode) = (recipe.name(), self.normalize.as_str());
+            let steps = self.steps();
+            run.problem(
+                "normalize_activations",
+                format_args!(
+                    "is `{mode}`, under which {name} has no auxiliary loss for dead latents; use another, \
+                     or a `dead_feature_window` of {steps} steps, so that no latent counts as dead"
+                ),
+            );
+        }
+        if self.seqpos_slice.count(self.context_size) == 0 {
+            let context = self.context_size;
+            run.problem("seqpos_slice", format_args!("leaves none of {context} positions"));
+        }
+        if self.normalize_sae_decoder {
+            if self.init.decoder_norm.is_some() {
+                let what =
+                    "sets the norms that `normalize_sae_decoder` sets to 1; one must be false";
+                run.problem("decoder_heuristic_init", what);
+            }
+            if matches!(self.recipe, RecipeConfig::Standard { scale_by_decoder_norm: true, .. }) {
+                let what =
+                    "weighs by norms that `normalize_sae_decoder` sets to 1; one must be false";
+                run.problem("scale_sparsity_penalty_by_decoder_norm", what);
+            }
+        }
     }
 
     /// Steps of the whole run.
@@ -340,11 +377,11 @@ impl TrainConfig {
         }
     }
 
-    /// What a trainer needs to know; `scaling_factor` where activations are scaled.
+    /// What a trainer needs to know; `scale` is what is done to activations first.
     ///
     /// # Errors
     /// Warm-up and decay do not fit.
-    pub fn settings(&self, scaling_factor: Option<f64>) -> Result<Settings> {
+    pub fn settings(&self, scale: Scale) -> Result<Settings> {
         Ok(Settings {
             batch_rows: self.batch_rows,
             lr: self.schedule()?,
@@ -353,7 +390,7 @@ impl TrainConfig {
             normalize: self.normalize,
             dead_feature_window: self.dead_feature_window,
             feature_sampling_window: self.feature_sampling_window,
-            scaling_factor,
+            scale,
             unit_norm_decoder: self.normalize_sae_decoder,
             dense_batch_mse: self.dense_batch_mse,
             era: self.era,
@@ -405,24 +442,6 @@ fn not_built(run: &mut Reader<'_>) {
     for (field, neutral) in NOT_BUILT {
         if let Some(value) = run.get(field).filter(|v| !neutral.contains(&v.to_string().as_str())) {
             run.problem(field, format_args!("is {value}, which is not built; leave it out"));
-        }
-    }
-}
-
-/// `sequence_separator_token`: `bos` (the default), `eos`, none, or an id.
-fn separator(run: &mut Reader<'_>) -> Separator {
-    let field = "sequence_separator_token";
-    match run.raw(field) {
-        None => Separator::Bos,
-        Some(Value::Null) => Separator::None,
-        Some(Value::String(name)) if name == "bos" => Separator::Bos,
-        Some(Value::String(name)) if name == "eos" => Separator::Eos,
-        Some(value) => {
-            if let Some(id) = value.as_u64().and_then(|id| u32::try_from(id).ok()) {
-                return Separator::Token(id);
-            }
-            run.problem(field, format_args!("is {value}, expected bos, eos, null or a token id"));
-            Separator::Bos
         }
     }
 }

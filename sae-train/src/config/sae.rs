@@ -1,10 +1,11 @@
 //! The part of a configuration that describes the SAE itself.
 
-use sae_core::sae::Normalize;
+use sae_core::sae::{Normalize, Reshape};
 use serde_json::{Map, Value};
 
+use super::read_recipe;
 use super::reader::Reader;
-use super::recipes::{self, Era, RecipeConfig};
+use super::recipes::{Era, RecipeConfig};
 use super::{BiasInit, DictionarySize, Init, size};
 use crate::schedule::Coefficient;
 
@@ -42,6 +43,7 @@ pub(super) struct SaeFields {
     pub(super) size: Option<DictionarySize>,
     pub(super) apply_b_dec_to_input: bool,
     pub(super) normalize: Normalize,
+    pub(super) reshape: Reshape,
     pub(super) init: Init,
     pub(super) normalize_sae_decoder: bool,
     pub(super) dense_batch_mse: bool,
@@ -50,7 +52,6 @@ pub(super) struct SaeFields {
 
 pub(super) fn sae_fields(fields: &mut Reader<'_>, era: Era) -> SaeFields {
     let architecture = fields.text("architecture").unwrap_or("standard");
-    let recipe = RecipeConfig::read(fields, architecture, era);
     let size = match (fields.count("d_sae"), fields.count("expansion_factor")) {
         (Some(_), Some(_)) => {
             fields.problem("d_sae", "and `expansion_factor` are both given, expected one");
@@ -68,6 +69,13 @@ pub(super) fn sae_fields(fields: &mut Reader<'_>, era: Era) -> SaeFields {
         }
         (None, None) => Some(DictionarySize::Expansion(4)),
     };
+    let d_in = fields.count("d_in").map(self::size);
+    let d_sae = match (size, d_in) {
+        (Some(DictionarySize::Latents(d_sae)), _) => Some(d_sae),
+        (Some(DictionarySize::Expansion(factor)), Some(d_in)) => Some(factor * d_in),
+        _ => None,
+    };
+    let recipe = read_recipe::recipe(fields, architecture, d_sae, era);
     let default = if era == Era::V6 { 1.0 } else { 1e-3 };
     // Version 5 calls the coefficient of every architecture l1.
     let counts = matches!(recipe, Some(RecipeConfig::JumpRelu { .. })) && era == Era::V6;
@@ -79,27 +87,51 @@ pub(super) fn sae_fields(fields: &mut Reader<'_>, era: Era) -> SaeFields {
         final_value: fields.amount(value, default),
         warm_up_steps: fields.count(steps).unwrap_or(0),
     };
-    let normalize = recipes::normalize(fields);
-    if normalize != Normalize::None
-        && normalize != Normalize::ExpectedAverageOnlyIn
-        && normalize != Normalize::CovarianceWhitening
-        && matches!(recipe, Some(RecipeConfig::TopK { .. }))
-    {
-        let mode = normalize.as_str();
-        fields.problem("normalize_activations", format_args!("`{mode}` has no auxiliary loss"));
+    let normalize = read_recipe::normalize(fields, era);
+    let tied = matches!(recipe, Some(RecipeConfig::MatchingPursuit(_)));
+    if tied && normalize == Normalize::CovarianceWhitening {
+        let what =
+            "`covariance_whitening` cannot be folded into the tied weights of matching pursuit";
+        fields.problem("normalize_activations", what);
+    }
+    let mut init = init(fields, era);
+    if tied {
+        // As SAELens has it, whatever the configuration says: directions have norm 1.
+        init.decoder_norm = Some(1.0);
     }
     SaeFields {
         recipe,
-        d_in: fields.count("d_in").map(self::size),
+        d_in,
         size,
         apply_b_dec_to_input: fields.flag("apply_b_dec_to_input", true),
         normalize,
-        init: init(fields, era),
+        reshape: reshape(fields, era),
+        init,
         normalize_sae_decoder: era != Era::V6 && fields.flag("normalize_sae_decoder", true),
         dense_batch_mse: era != Era::V6
             && fields.choice("mse_loss_normalization", &[("dense_batch", true)], false),
         coefficient,
     }
+}
+
+/// `reshape_activations`; before version 6 it followed from the hook.
+fn reshape(fields: &mut Reader<'_>, era: Era) -> Reshape {
+    if era == Era::V6 {
+        let choices = [Reshape::None, Reshape::HookZ].map(|reshape| (reshape.as_str(), reshape));
+        if let Some(dtype) = fields.get("dtype").filter(|dtype| !is_f32(dtype)) {
+            fields.problem("dtype", format_args!("is {dtype}, expected float32"));
+        }
+        return fields.choice("reshape_activations", &choices, Reshape::None);
+    }
+    let heads = fields.count("hook_head_index").is_none();
+    match fields.text("hook_name") {
+        Some(hook) if heads && hook.ends_with("_z") => Reshape::HookZ,
+        _ => Reshape::None,
+    }
+}
+
+fn is_f32(dtype: &Value) -> bool {
+    matches!(dtype.as_str(), Some("float32" | "torch.float32"))
 }
 
 fn init(fields: &mut Reader<'_>, era: Era) -> Init {

@@ -1,18 +1,19 @@
 //! The auxiliary loss of TopK SAEs (arXiv 2406.04093, A.2): dead latents learn what the others leave.
 
 use sae_core::ops::gemm::Mat;
-use sae_core::ops::{ByLatent, dots_at, encode_best};
 use sae_core::sae::Codes;
 
 use super::backward::Backward;
-use super::topk::unscaled;
+use super::topk::{By, unscaled};
 use crate::params::Params;
-use crate::residual::reconstruct_target;
+use crate::residual::{compare, decode};
 
 /// The auxiliary loss.
 pub(super) struct AuxK {
     pub(super) coefficient: f64,
     pub(super) with_bias: bool,
+    /// What the latents that take part are largest in.
+    pub(super) by: By,
 }
 
 impl AuxK {
@@ -28,53 +29,58 @@ impl AuxK {
         grads: &mut Params,
     ) -> f64 {
         let params = back.params;
-        let dead: Vec<usize> = (0..params.d_sae).filter(|i| dead[*i]).collect();
+        let dead: Vec<usize> = (0..dead.len()).filter(|i| dead[*i]).collect();
         if dead.is_empty() {
             return 0.0;
         }
         let half = params.d_in / 2;
         let share = (dead.len() as f64 / half.max(1) as f64).min(1.0);
-        let codes = strongest(back, &dead, norms, half.min(dead.len()));
+        let codes = self.strongest(back, &dead, norms, half.min(dead.len()));
         let decoded = unscaled(&codes, norms);
         // The error is a target only: no gradient passes it.
-        let mut target: Vec<f32> = back.rows.raw.iter().zip(out).map(|(x, y)| x - y).collect();
-        if self.with_bias {
-            for row in target.chunks_exact_mut(params.d_in.max(1)) {
-                row.iter_mut().zip(&params.b_dec).for_each(|(t, b)| *t -= b);
-            }
-        }
-        let residual = reconstruct_target(&decoded, params, &target, self.coefficient * share);
-        let by = ByLatent::new(&decoded);
-        let slope = dots_at(&decoded, &residual.grad, &params.w_dec, params.d_in);
-        back.decoder(&by, decoded.values(), &residual.grad, grads);
+        let target: Vec<f32> = back.rows.raw.iter().zip(out).map(|(x, y)| x - y).collect();
+        let factor = self.coefficient * share;
+        let residual = if self.with_bias {
+            // The whole decoder, with what it undoes.
+            let out = decode(&decoded, params, &params.b_dec);
+            compare(out, &target, |row| back.rows.back(row), back.rows.n, None, factor)
+        } else {
+            let out = decode(&decoded, params, &vec![0.0; params.d_in]);
+            compare(out, &target, |_| (1.0, 0.0), back.rows.n, None, factor)
+        };
+        back.reconstruction(0, &decoded, &residual.grad, grads);
         if self.with_bias {
             back.bias(&residual.grad, grads);
         }
-        let sums = back.encoder(&by, &slope, grads);
-        sae_core::ops::vector::add(grads.latent_mut(0), &sums);
         residual.loss
     }
-}
 
-/// The `k` largest pre-activations among dead latents, of either sign.
-fn strongest(back: &Backward<'_>, dead: &[usize], norms: Option<&[f32]>, k: usize) -> Codes {
-    let (params, d_in) = (back.params, back.params.d_in);
-    let [b_enc] = params.latent();
-    let weights: Vec<f32> =
-        dead.iter().flat_map(|i| params.w_enc[i * d_in..][..d_in].iter().copied()).collect();
-    let (Some(x), Some(w)) = (
-        Mat::new(&back.rows.centred, (back.rows.n, d_in), (d_in, 1)),
-        Mat::new(&weights, (d_in, dead.len()), (1, d_in)),
-    ) else {
-        return Codes::empty(back.rows.n, params.d_sae);
-    };
-    let codes = encode_best(x, w, (k, f32::NEG_INFINITY), |col, h| {
-        for (h, i) in h.iter_mut().zip(&dead[col..]) {
-            *h += b_enc[*i];
-            if let Some(norms) = norms {
-                *h *= norms[*i];
+    /// The `k` largest pre-activations among dead latents, of either sign.
+    fn strongest(
+        &self,
+        back: &Backward<'_>,
+        dead: &[usize],
+        norms: Option<&[f32]>,
+        k: usize,
+    ) -> Codes {
+        let (params, d_in) = (back.params, back.params.d_in);
+        let [b_enc] = params.latent();
+        let weights: Vec<f32> =
+            dead.iter().flat_map(|i| params.w_enc[i * d_in..][..d_in].iter().copied()).collect();
+        let (Some(x), Some(w)) = (
+            Mat::new(&back.rows.centred, (back.rows.n, d_in), (d_in, 1)),
+            Mat::new(&weights, (d_in, dead.len()), (1, d_in)),
+        ) else {
+            return Codes::empty(back.rows.n, params.d_sae);
+        };
+        let codes = self.by.best((x, w), (k, f32::NEG_INFINITY), |col, h| {
+            for (h, i) in h.iter_mut().zip(&dead[col..]) {
+                *h += b_enc[*i];
+                if let Some(norms) = norms {
+                    *h *= norms[*i];
+                }
             }
-        }
-    });
-    codes.renumbered(dead, params.d_sae)
+        });
+        codes.renumbered(dead, params.d_sae)
+    }
 }

@@ -1,7 +1,8 @@
 //! From gradients of pre-activations to gradients of weights.
 
-use sae_core::ops::ByLatent;
 use sae_core::ops::gemm::{Mat, gemm_tiled};
+use sae_core::ops::{ByLatent, dots_at, vector};
+use sae_core::sae::Codes;
 
 use crate::params::{Params, column_sums, weighted_sum};
 use crate::rows::Rows;
@@ -23,6 +24,30 @@ impl Backward<'_> {
     pub(super) fn bias(&self, grad: &[f32], grads: &mut Params) {
         let sums = column_sums(grad, self.params.d_in);
         sae_core::ops::vector::add(&mut grads.b_dec, &sums);
+    }
+
+    /// `grad` `[n, d_in]` reached `part W_dec`, where `part` holds the latents from `from` on, numbered
+    /// from 0, each of them as its pre-activation is: gradients of both matrices and of the bias.
+    pub(super) fn reconstruction(
+        &self,
+        from: usize,
+        part: &Codes,
+        grad: &[f32],
+        grads: &mut Params,
+    ) {
+        let d_in = self.params.d_in;
+        let latents = from..from + part.d_sae();
+        let of = latents.start * d_in..latents.end * d_in;
+        let by = ByLatent::new(part);
+        let slope = dots_at(part, grad, &self.params.w_dec[of.clone()], d_in);
+        by.accumulate(&mut grads.w_dec[of.clone()], part.values(), grad, d_in);
+        by.accumulate(&mut grads.w_enc[of.clone()], &slope, &self.rows.centred, d_in);
+        let sums = by.sums(&slope);
+        vector::add(&mut grads.latent_mut(0)[latents], &sums);
+        if self.apply_b_dec_to_input {
+            let through = weighted_sum(&sums, &self.params.w_enc[of], d_in);
+            grads.b_dec.iter_mut().zip(through).for_each(|(g, t)| *g -= t);
+        }
     }
 
     /// `slope` (one value per entry) is the gradient of `x W_enc`. Back comes its sum per latent.

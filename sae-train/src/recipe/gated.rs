@@ -87,11 +87,11 @@ impl Recipe for Gated {
             sae_core::ops::vector::add(grads.latent_mut(i), &by.sums(per_entry));
         }
         let losses = vec![
-            ("mse_loss", main.loss),
-            ("l1_loss", l1.loss),
-            ("auxiliary_reconstruction_loss", aux.loss),
+            ("mse_loss".into(), main.loss),
+            ("l1_loss".into(), l1.loss),
+            ("auxiliary_reconstruction_loss".into(), aux.loss),
         ];
-        Pass { losses, codes: codes.without_zeros(), out: main.out }
+        Pass { losses, metrics: Vec::new(), codes: codes.without_zeros(), out: main.out }
     }
 
     fn hidden_pre(&self, params: &Params, rows: &Rows<'_>) -> Vec<f32> {

@@ -126,17 +126,17 @@ impl Recipe for JumpRelu {
         let sums = back.encoder(&by, &d_pre, grads);
         sae_core::ops::vector::add(grads.latent_mut(0), &sums);
         sae_core::ops::vector::add(grads.latent_mut(1), &by.sums(&d_threshold));
-        let mut losses = vec![("mse_loss", residual.loss), ("l0_loss", l0.loss)];
+        let mut losses = vec![("mse_loss".into(), residual.loss), ("l0_loss".into(), l0.loss)];
         if let Some(coefficient) = self.pre_act_loss_coefficient {
             let dead = context.dead.unwrap_or_default();
             let loss = pre_act::pass(&back, dead, &thresholds, &norms, coefficient, grads);
-            losses.push(("pre_act_loss", loss));
+            losses.push(("pre_act_loss".into(), loss));
         }
         if self.log_threshold {
             let slopes = grads.latent_mut(1).iter_mut().zip(&thresholds);
             slopes.for_each(|(g, theta)| *g *= theta);
         }
-        Pass { losses, codes: codes.without_zeros(), out: residual.out }
+        Pass { losses, metrics: Vec::new(), codes: codes.without_zeros(), out: residual.out }
     }
 
     fn hidden_pre(&self, params: &Params, rows: &Rows<'_>) -> Vec<f32> {

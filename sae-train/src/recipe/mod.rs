@@ -5,20 +5,28 @@
 
 mod aux_k;
 mod backward;
+mod batch_topk;
 mod gated;
 mod ghost;
 mod jumprelu;
+mod matryoshka;
 mod pre_act;
+mod pursuit;
 mod sparsity;
 mod standard;
 mod topk;
 
+use std::borrow::Cow;
+
 use sae_core::sae::Codes;
 
+pub use batch_topk::BatchTopK;
 pub use gated::Gated;
 pub use jumprelu::{JumpRelu, Sparsity};
-pub use standard::Standard;
-pub use topk::TopK;
+pub use matryoshka::Matryoshka;
+pub use pursuit::Pursuit;
+pub use standard::{Activation, Standard};
+pub use topk::{By, TopK};
 
 use crate::params::Params;
 use crate::rows::Rows;
@@ -34,10 +42,15 @@ pub struct StepContext<'a> {
     pub row_weights: Option<&'a [f32]>,
 }
 
+/// Losses under SAELens' names.
+pub type Losses = Vec<(Cow<'static, str>, f64)>;
+
 /// What a step computed besides gradients.
 pub struct Pass {
-    /// Every loss under SAELens' name; the total is their sum.
-    pub losses: Vec<(&'static str, f64)>,
+    /// Every loss; the total is their sum.
+    pub losses: Losses,
+    /// What the architecture reports besides, under SAELens' names.
+    pub metrics: Vec<(&'static str, f64)>,
     /// Latents of the batch, none of them zero.
     pub codes: Codes,
     /// Reconstruction, `[n, d_in]`.
@@ -64,6 +77,23 @@ pub trait Recipe: Send + Sync {
 
     /// Whether the encoder sees `x - b_dec`.
     fn apply_b_dec_to_input(&self) -> bool;
+
+    /// Weights of this architecture, all zero.
+    fn zeros(&self, d_in: usize, d_sae: usize) -> Params {
+        Params::zeros(d_in, d_sae, self.per_latent())
+    }
+
+    /// Whether dead latents learn what is left of the rows as they came, which is of no use to an SAE that
+    /// normalises rows by itself.
+    fn needs_raw_rows(&self) -> bool {
+        false
+    }
+
+    /// Share of a batch's smallest positive latent in the threshold that is kept for the time after
+    /// training; `None` where there is no such threshold.
+    fn threshold_rate(&self) -> Option<f64> {
+        None
+    }
 
     /// Where a tensor of one number per latent begins.
     fn initial(&self, _name: &str) -> f32 {

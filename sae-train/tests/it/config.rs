@@ -1,7 +1,9 @@
 //! Configurations: accepted as SAELens has them, or refused with all that is wrong.
 
-use sae_core::sae::Normalize;
-use sae_train::config::{BiasInit, DictionarySize, RecipeConfig, Separator};
+use std::path::Path;
+
+use sae_core::sae::{Normalize, Reshape};
+use sae_train::config::{BiasInit, DictionarySize, Exclude, Nested, RecipeConfig, Separator};
 use sae_train::{Error, TrainConfig};
 
 /// The workshop's run: a gated SAE on tiny-stories-1L-21M.
@@ -53,6 +55,25 @@ fn a_configuration_of_version_6_is_accepted() {
     assert!((config.betas.beta1 - 0.9).abs() < 1e-12);
 }
 
+#[test]
+fn what_current_configurations_say_is_understood() {
+    let text = r#"{"sae": {"architecture": "matryoshka_batchtopk", "d_in": 4, "d_sae": 16, "k": 2.5,
+            "matryoshka_widths": [4, 8], "topk_threshold_lr": 0.02, "use_matryoshka_aux_loss": true,
+            "dtype": "float32", "device": "cuda", "reshape_activations": "hook_z", "metadata": {}},
+        "exclude_special_tokens": [0, 50256], "seqpos_slice": [1, -1], "from_pretrained_path": "earlier"}"#;
+    let config = TrainConfig::parse("v6.json", text.as_bytes()).unwrap();
+    let RecipeConfig::BatchTopK { k, topk_threshold_lr, nested: Some(nested), .. } = config.recipe
+    else {
+        panic!("{:?}", config.recipe)
+    };
+    assert_eq!((k, topk_threshold_lr), (2.5, 0.02));
+    assert_eq!(nested, Nested { widths: vec![4, 8, 16], own_aux_loss: true });
+    assert_eq!(config.exclude_special_tokens, Exclude::Tokens(vec![0, 50256]));
+    assert_eq!(config.seqpos_slice.bounds(), (Some(1), Some(-1), None));
+    assert_eq!(config.reshape, Reshape::HookZ);
+    assert_eq!(config.from_pretrained_path.as_deref(), Some(Path::new("earlier")));
+}
+
 /// The problems of a configuration, joined.
 fn problems(text: &str) -> String {
     match TrainConfig::parse("bad.json", text.as_bytes()) {
@@ -98,15 +119,41 @@ fn what_contradicts_itself_is_refused() {
             "`sae.target_l0` must be above 0",
         ),
         (
-            r#"{"sae": {"architecture": "topk", "d_sae": 8, "normalize_activations": "layer_norm"}}"#,
-            "no auxiliary loss",
+            r#"{"sae": {"architecture": "topk", "d_sae": 8, "k": 2, "normalize_activations": "layer_norm"},
+                "dead_feature_window": 100}"#,
+            "under which topk has no auxiliary loss",
         ),
         (
             r#"{"sae": {"d_sae": 8}, "training_tokens": 8192, "lr_warm_up_steps": 3}"#,
             "do not fit into 2 steps",
         ),
         (r#"{"d_in": 4, "noise_scale": 0.1}"#, "`noise_scale` is 0.1, which is not built"),
-        (r#"{"d_in": 4, "seqpos_slice": [5, null]}"#, "`seqpos_slice` is [5,null], which is not"),
+        (r#"{"d_in": 4, "seqpos_slice": [5, null, 0]}"#, "expected a step of 1 or more"),
+        (r#"{"d_in": 4, "seqpos_slice": [200, null]}"#, "leaves none of 128 positions"),
+        (r#"{"d_in": 4, "exclude_special_tokens": "all"}"#, "expected true, false or a list"),
+        (r#"{"sae": {"architecture": "topk", "d_sae": 8}}"#, "`sae.k` keeps 100 latents of 8"),
+        (
+            r#"{"sae": {"architecture": "matryoshka_batchtopk", "d_sae": 8, "k": 2}}"#,
+            "`sae.matryoshka_widths` needs to be a list",
+        ),
+        (
+            r#"{"sae": {"architecture": "matryoshka_batchtopk", "d_sae": 8, "k": 2, "matryoshka_widths": [4, 2]}}"#,
+            "`sae.matryoshka_widths` must rise",
+        ),
+        (
+            r#"{"sae": {"architecture": "matching_pursuit", "d_sae": 8,
+                "normalize_activations": "covariance_whitening"}}"#,
+            "cannot be folded into the tied weights",
+        ),
+        (
+            r#"{"d_in": 4, "normalize_sae_decoder": true, "decoder_heuristic_init": true}"#,
+            "sets the norms that `normalize_sae_decoder` sets to 1",
+        ),
+        (r#"{"architecture": "gated", "d_in": 4, "activation_fn": "topk"}"#, "relu in gated SAEs"),
+        (
+            r#"{"architecture": "gated", "d_in": 4, "use_ghost_grads": true}"#,
+            "gated SAEs do not have",
+        ),
         (
             r#"{"d_in": 4, "sequence_separator_token": "dot"}"#,
             "expected bos, eos, null or a token id",

@@ -7,6 +7,7 @@ use sae_train::adam::Betas;
 use sae_train::config::{Era, RecipeConfig, read_sae};
 use sae_train::recipe::Recipe;
 use sae_train::rows::Rows;
+use sae_train::scale::Scale;
 use sae_train::{Coefficient, LrSchedule, MainPhase, Params, Settings, Step, Trainer};
 use serde_json::Value;
 
@@ -33,19 +34,27 @@ fn trainer(case: &Case) -> Result<Trainer> {
     map.insert("architecture".to_owned(), architecture.into());
     let sae = read_sae(&map, era).map_err(|problems| anyhow::anyhow!(problems.join("; ")))?;
     let recipe = sae.recipe.build(sae.apply_b_dec_to_input);
-    let params = params(case, recipe.as_ref(), cfg)?;
+    let params = params(case, recipe.as_ref())?;
     let mut settings = settings(case, &sae.recipe, sae.normalize)?;
     settings.unit_norm_decoder = cfg["normalize_sae_decoder"].as_bool().unwrap_or(false);
     settings.dense_batch_mse = cfg["mse_loss_normalization"] == "dense_batch";
     settings.era = era;
-    Ok(Trainer::new(recipe, settings, params))
+    Ok(start(case, Trainer::new(recipe, settings, params)))
 }
 
-pub(super) fn params(case: &Case, recipe: &dyn Recipe, cfg: &Value) -> Result<Params> {
+/// The trainer with the threshold of BatchTopK SAEs at which the case begins.
+pub(super) fn start(case: &Case, mut trainer: Trainer) -> Trainer {
+    let threshold = &mut trainer.state_mut().topk_threshold;
+    *threshold = threshold.map(|t| case.params["topk_threshold"].as_f64().unwrap_or(t));
+    trainer
+}
+
+pub(super) fn params(case: &Case, recipe: &dyn Recipe) -> Result<Params> {
+    let cfg = &case.params["cfg"];
     let size = |name: &str| {
         Ok::<_, anyhow::Error>(usize::try_from(cfg[name].as_u64().context("no size")?)?)
     };
-    let mut params = Params::zeros(size("d_in")?, size("d_sae")?, recipe.per_latent());
+    let mut params = recipe.zeros(size("d_in")?, size("d_sae")?);
     for (name, values) in params.tensors_mut() {
         let tensor = case.input(&format!("param.{name}"))?;
         let tensor = if name == "W_enc" { tensor.t()? } else { tensor };
@@ -87,7 +96,7 @@ fn settings(case: &Case, recipe: &RecipeConfig, normalize: Normalize) -> Result<
         normalize,
         dead_feature_window: count("dead_feature_window"),
         feature_sampling_window: count("feature_sampling_window"),
-        scaling_factor: t["activation_scaling_factor"].as_f64(),
+        scale: t["activation_scaling_factor"].as_f64().map_or(Scale::None, Scale::Factor),
         unit_norm_decoder: false,
         dense_batch_mse: false,
         era: Era::V6,
@@ -106,9 +115,8 @@ pub(super) fn batches(case: &Case) -> Result<Vec<Vec<f32>>> {
 fn step(case: &Case, out: &mut Outputs) -> Result<()> {
     let mut trainer = trainer(case)?;
     let first = batches(case)?.into_iter().next().context("no batch")?;
-    #[allow(clippy::cast_possible_truncation)] // rounding is meant
-    let scale = trainer.settings().scaling_factor.unwrap_or(1.0) as f32;
-    let batch: Vec<f32> = first.iter().map(|x| x * scale).collect();
+    let width = trainer.state().params.d_in;
+    let batch = trainer.settings().scale.apply(&first, width)?.into_owned();
     let dead = case.maybe_input("dead")?.map(|t| t.to_dtype(DType::I64)?.to_vec1::<i64>());
     let dead: Option<Vec<bool>> = dead.transpose()?.map(|d| d.iter().map(|d| *d != 0).collect());
     let coefficient = case.params["coefficients"].as_object();
@@ -119,6 +127,9 @@ fn step(case: &Case, out: &mut Outputs) -> Result<()> {
     out.put("step.loss", scalar(pass.loss())?);
     for (name, loss) in &pass.losses {
         out.put(format!("step.losses.{name}"), scalar(*loss)?);
+    }
+    for (name, value) in &pass.metrics {
+        out.put(format!("step.metrics.{name}"), scalar(*value)?);
     }
     for name in ["ghost_grad_loss", "auxiliary_reconstruction_loss", "l1_loss"] {
         // Version 4 reports every loss there was.
@@ -157,18 +168,17 @@ fn train(case: &Case, out: &mut Outputs) -> Result<()> {
     for name in ["l1", "l0"] {
         out.put(format!("train.coefficient.{name}"), series(&|s| s.coefficient)?);
     }
-    let names = [
-        "mse_loss",
-        "l1_loss",
-        "l0_loss",
-        "ghost_grad_loss",
-        "auxiliary_reconstruction_loss",
-        "pre_act_loss",
-    ];
-    for name in names {
+    let reported = steps.first().into_iter().flat_map(|s| s.losses.iter().map(|(n, _)| n.as_ref()));
+    // Version 4 reports every loss there was.
+    let ever = ["l1_loss", "ghost_grad_loss", "auxiliary_reconstruction_loss"];
+    for name in reported.chain(ever) {
         let of = |s: &Step| s.losses.iter().find(|(n, _)| *n == name).map_or(0.0, |(_, l)| *l);
         out.put(format!("train.losses.{name}"), series(&of)?);
     }
+    let threshold = |s: &Step| {
+        s.metrics.iter().find(|(n, _)| *n == "topk_threshold").map_or(f64::NAN, |(_, t)| *t)
+    };
+    out.put("train.topk_threshold", series(&threshold)?);
     let counters = &trainer.state().counters;
     out.put("train.passes_since_fired", counts(&counters.passes_since_fired)?);
     out.put("train.act_freq_scores", counts(&counters.act_freq)?);

@@ -3,12 +3,13 @@
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use sae_core::hook::HookName;
+use sae_core::sae::Architecture;
 use sae_store::MemorySource;
 use sae_train::fit::{estimate_scale, go_on};
 use sae_train::{Outcome, Step, Surroundings, TrainConfig, Trainer};
 use serde_json::{Map, Value, json};
 
-use super::sae_train_step::{batches, params, put_params};
+use super::sae_train_step::{batches, params, put_params, start};
 use crate::case::{Case, Outputs};
 
 pub(crate) fn run(case: &Case) -> Result<Outputs> {
@@ -17,9 +18,9 @@ pub(crate) fn run(case: &Case) -> Result<Outputs> {
     let rows = batches(case)?.concat();
     let mut source = MemorySource::new(HookName::EMBED, width, rows)?;
     let recipe = config.recipe.build(config.apply_b_dec_to_input);
-    let params = params(case, recipe.as_ref(), &case.params["cfg"])?;
+    let params = params(case, recipe.as_ref())?;
     let scale = estimate_scale(&config, &mut source)?;
-    let trainer = Trainer::new(recipe, config.settings(scale)?, params);
+    let trainer = start(case, Trainer::new(recipe, config.settings(scale)?, params));
     let mut losses = Vec::new();
     let mut on_step = |_: &Trainer, step: &Step| losses.push(step.loss());
     let around = Surroundings { on_step: Some(&mut on_step), ..Surroundings::default() };
@@ -36,7 +37,14 @@ pub(crate) fn run(case: &Case) -> Result<Outputs> {
     out.put_json("normalize_activations", mode);
     out.put_json("l0", trained.l0);
     out.put_json("num_dead_features", trained.num_dead_features);
-    out.put_json("residual_threshold", Value::Null);
+    let residual_threshold = match &trained.sae.spec().architecture {
+        Architecture::MatchingPursuit(stop) => Some(stop.residual_threshold),
+        _ => None,
+    };
+    out.put_json("residual_threshold", residual_threshold);
+    if let Some(threshold) = trained.topk_threshold {
+        out.put("topk_threshold", Tensor::new(&[threshold], &Device::Cpu)?);
+    }
     Ok(out)
 }
 

@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use sae_train::config::Era;
 use sae_train::counters::Counters;
 use sae_train::metrics::{Fit, StepFacts, step_log, window_log};
+use sae_train::recipe::Losses;
 use sae_train::{Coefficient, LrSchedule, MainPhase};
 use serde_json::{Map, Value};
 
@@ -47,8 +48,7 @@ pub(crate) fn run(case: &Case) -> Result<Outputs> {
         counters.record_signed((0..d_sae).map(active), rows);
         let next = step as u64 + 1;
         let losses = values(case, "losses", step)?;
-        let losses: Vec<(&'static str, f64)> =
-            losses.into_iter().map(|(name, v)| (intern(&name), v)).collect();
+        let losses: Losses = losses.into_iter().map(|(name, v)| (name.into(), v)).collect();
         let facts = StepFacts {
             losses: &losses,
             fit: Fit::new(&x[step], &out[step], width),
