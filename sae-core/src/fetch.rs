@@ -1,6 +1,8 @@
 //! `Fetch`: a file of a remote repository, brought to a local path.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 /// A file in a repository of model weights, as Hugging Face names it.
@@ -83,6 +85,30 @@ pub trait Fetch: Send + Sync {
     /// # Errors
     /// [`FetchError`], when that cannot be found out; absence is `Ok(false)`.
     fn exists(&self, file: &RemoteFile) -> Result<bool, FetchError>;
+
+    /// `len` bytes of a file from `start` on, fewer if it ends before them; without the rest of it
+    /// where that is possible.
+    ///
+    /// # Errors
+    /// As [`get`](Fetch::get).
+    fn range(&self, file: &RemoteFile, start: u64, len: u64) -> Result<Vec<u8>, FetchError> {
+        read_range(&self.get(file)?, start, len)
+    }
+}
+
+/// `len` bytes of a local file from `start` on, fewer if it ends before them.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_range(path: &Path, start: u64, len: u64) -> Result<Vec<u8>, FetchError> {
+    let read = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        file.take(len).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|source| FetchError::Io { path: path.to_owned(), source })
 }
 
 /// Why a remote file could not be had.

@@ -11,6 +11,55 @@ pub enum Error {
     /// A file could not be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// A file is not what it should be, or its content cannot become an SAE.
+    #[error(transparent)]
+    Core(#[from] sae_core::Error),
+    /// A configuration that is not YAML.
+    #[error("{path}: not a YAML mapping")]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// What the YAML reader says.
+        #[source]
+        source: Box<serde_saphyr::Error>,
+    },
+    /// A name from which something cannot be told that the format writes nowhere else.
+    #[error("`{name}`: the name does not tell the {what}; expected {want}")]
+    UntoldByName {
+        /// Repository and path.
+        name: String,
+        /// What is looked for.
+        what: &'static str,
+        /// How it would be told.
+        want: String,
+    },
+    /// Files of no known format.
+    #[error("`{name}`: files of no known format; looked for {}", looked_for.join(", "))]
+    UnknownFormat {
+        /// Repository and path.
+        name: String,
+        /// The files, or tensors, by which formats are known.
+        looked_for: Vec<String>,
+    },
+    /// No converter of that name.
+    #[error("`{name}`: no such converter; there are {}", listed(known))]
+    UnknownConverter {
+        /// The name.
+        name: String,
+        /// Names that there are.
+        known: Vec<String>,
+    },
+    /// A release that is neither in the catalogue nor a repository.
+    #[error(
+        "`{name}`: neither a release of the catalogue nor a repository (`owner/name`); nearest: {}",
+        listed(nearest)
+    )]
+    NeitherReleaseNorRepository {
+        /// The name.
+        name: String,
+        /// Names of releases.
+        nearest: Vec<String>,
+    },
     /// A shard index that cannot be read.
     #[error("{path}: not a safetensors index")]
     Index {

@@ -27,12 +27,16 @@
 mod catalogue;
 mod dir;
 mod error;
+pub mod format;
 mod hub;
+mod pretrained;
 mod snapshot;
 
 pub use catalogue::{Catalogue, Entry, ModelProcessing, Published, Query, Reason, Release};
 pub use dir::DirFetch;
 pub use error::Error;
+pub use format::Converter;
 pub use hub::{Hub, Progress};
+pub use pretrained::{Options, from_pretrained, load, load_path, spec};
 pub use sae_core::fetch::{Fetch, FetchError, RemoteFile};
 pub use snapshot::{Snapshot, model_files, sae_files};

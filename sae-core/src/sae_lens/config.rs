@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::legacy;
 use crate::Result;
-use crate::hook::HookName;
+use crate::hook::{HookName, Place, Site};
 use crate::io::Fields;
 use crate::sae::{
     Architecture, BatchTopK, MatchingPursuit, Normalize, Reshape, SaeSpec, Temporal, Transcoder,
@@ -34,7 +34,7 @@ pub fn parse_config(mut fields: Fields) -> Result<SaeSpec> {
         apply_b_dec_to_input: apply_b_dec_to_input.unwrap_or(transcoder.is_none()),
         normalize_activations,
         reshape_activations: reshape(&fields)?,
-        hook: hook(&fields, &metadata, "hook_name")?,
+        hook: hook_in(&fields, &metadata)?,
         transcoder,
         hook_out: hook(&fields, &metadata, "hook_name_out")?,
         training,
@@ -174,6 +174,20 @@ fn metadata(fields: &Fields) -> Result<Map<String, Value>> {
         Some(Value::Object(map)) => Ok(map.clone()),
         Some(_) => Err(fields.wrong("metadata", "an object")),
     }
+}
+
+/// The hook that is read.
+///
+/// SAELens names the input of Gemma Scope 2's transcoders `hook_mlp_in`, which lies before the norm;
+/// what transformers calls it is the output of the norm, with its gain.
+fn hook_in(fields: &Fields, metadata: &Map<String, Value>) -> Result<Option<HookName>> {
+    let named = hook(fields, metadata, "hook_name")?;
+    let module = metadata.get("hf_hook_name").and_then(Value::as_str);
+    let after_norm = module.is_some_and(|m| m.ends_with(".pre_feedforward_layernorm.output"));
+    Ok(named.map(|hook| match hook.place() {
+        Place::Block(layer, Site::MlpIn) if after_norm => HookName::block(layer, Site::MlpHookIn),
+        _ => hook,
+    }))
 }
 
 fn hook(fields: &Fields, metadata: &Map<String, Value>, key: &str) -> Result<Option<HookName>> {

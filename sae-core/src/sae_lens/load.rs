@@ -2,11 +2,11 @@
 
 use candle_core::Tensor;
 
-use super::{CFG_FILE, SPARSITY_FILE, WEIGHTS_FILE, parse_config};
-use crate::arch::{WeightSource, build};
+use super::{CFG_FILE, SPARSITY_FILE, WEIGHTS_FILE, assemble, parse_config};
+use crate::Result;
+use crate::arch::WeightSource;
 use crate::io::{Fields, Folder, TensorFile};
 use crate::sae::Sae;
-use crate::{Error, Result};
 
 /// What to do with the weights after reading them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,32 +43,14 @@ pub struct LoadReport {
 /// possible for the architecture.
 pub fn load(folder: &Folder, options: LoadOptions) -> Result<Loaded> {
     let fields = Fields::parse(&folder.path(CFG_FILE), &folder.read(CFG_FILE)?)?;
-    let mut spec = parse_config(fields)?;
-    let mut source = Weights::new(folder.tensors(WEIGHTS_FILE)?)?;
-    const FINETUNED: &str = "finetuning_scaling_factor";
-    source.settle_scaling_factor(spec.d_sae, spec.metadata.contains_key(FINETUNED))?;
-    if source.scaling_factor.is_none() {
-        spec.metadata.remove(FINETUNED);
-    }
-    let trainer_scaled = spec.normalize_activations == crate::sae::Normalize::ExpectedAverageOnlyIn;
-    let mut sae = build(spec, &mut source)?;
-    let mut report = source.report();
-    match options.norm_scaling_factor {
-        Some(scale) => sae.fold_activation_norm_scaling_factor(scale)?,
-        None if trainer_scaled => report.notes.push(
-            "trained on activations scaled to an expected norm, and no scale was given to fold: \
-             feed it scaled activations"
-                .to_owned(),
-        ),
-        None => {}
-    }
-    if options.fold_w_dec_norm {
-        sae.fold_w_dec_norm()?;
-    }
+    let mut weights = Weights { file: folder.tensors(WEIGHTS_FILE)?, used: Vec::new() };
+    let path = weights.file.path().to_owned();
+    let (sae, notes) = assemble(parse_config(fields)?, &mut weights, &path, options)?;
     let log_sparsity = match folder.has(SPARSITY_FILE) {
         true => Some(folder.tensors(SPARSITY_FILE)?.take("sparsity", &[sae.spec().d_sae])?),
         false => None,
     };
+    let report = LoadReport { unused: weights.unused(), notes };
     Ok(Loaded { sae, log_sparsity, report })
 }
 
@@ -76,62 +58,22 @@ pub fn load(folder: &Folder, options: LoadOptions) -> Result<Loaded> {
 struct Weights {
     file: TensorFile,
     used: Vec<String>,
-    scaling_factor: Option<Tensor>,
 }
 
 impl Weights {
-    fn new(file: TensorFile) -> Result<Self> {
-        Ok(Self { file, used: Vec::new(), scaling_factor: None })
-    }
-
-    /// Versions 3 to 5 wrote a `scaling_factor` always. All ones means nothing; anything else
-    /// needs the flag that says it was finetuned.
-    fn settle_scaling_factor(&mut self, d_sae: usize, finetuned: bool) -> Result<()> {
-        const NAME: &str = "scaling_factor";
-        let Some(factor) = self.file.take_if_there(NAME, &[d_sae])? else { return Ok(()) };
-        self.used.push(NAME.to_owned());
-        #[allow(clippy::float_cmp)] // exactly one, as it was initialised
-        let all_ones = factor.to_vec1::<f32>()?.iter().all(|f| *f == 1.0);
-        match (all_ones, finetuned) {
-            (true, _) => {}
-            (false, true) => self.scaling_factor = Some(factor),
-            (false, false) => {
-                let problem = "tensor `scaling_factor` is not all ones, but cfg.json does not say \
-                               `finetuning_scaling_factor: true`";
-                let path = self.file.path().to_owned();
-                return Err(Error::BadFile { path, problem: problem.to_owned() });
-            }
-        }
-        Ok(())
-    }
-
-    fn report(&self) -> LoadReport {
-        let unused = self.file.names().into_iter().filter(|n| !self.used.contains(n)).collect();
-        LoadReport { unused, notes: Vec::new() }
+    fn unused(&self) -> Vec<String> {
+        self.file.names().into_iter().filter(|n| !self.used.contains(n)).collect()
     }
 }
 
 impl WeightSource for Weights {
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        match self.take_if_there(name, shape)? {
-            Some(tensor) => Ok(tensor),
-            None => self.file.take(name, shape),
-        }
+        self.used.push(name.to_owned());
+        self.file.take(name, shape)
     }
 
     fn take_if_there(&mut self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
-        if name == "finetuning_scaling_factor" && self.scaling_factor.is_some() {
-            return Ok(self.scaling_factor.take());
-        }
         self.used.push(name.to_owned());
-        match self.file.take_if_there(name, shape)? {
-            // Training checkpoints of versions 5 to 6.53 hold the logarithm.
-            None if name == "threshold" => {
-                const LOG: &str = "log_threshold";
-                self.used.push(LOG.to_owned());
-                Ok(self.file.take_if_there(LOG, shape)?.map(|log| log.exp()).transpose()?)
-            }
-            found => Ok(found),
-        }
+        self.file.take_if_there(name, shape)
     }
 }

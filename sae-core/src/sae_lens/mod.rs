@@ -4,11 +4,13 @@
 //! those of SAELens' `handle_config_defaulting` (`sae_lens/loading/pretrained_sae_loaders.py`), less
 //! its two silent errors: a `tanh-relu` SAE stays one, and a finetuned scaling factor is kept.
 
+mod assemble;
 mod config;
 mod legacy;
 mod load;
 mod save;
 
+pub use assemble::assemble;
 pub use config::parse_config;
 pub use load::{LoadOptions, LoadReport, Loaded, load};
 pub use save::{config, save};

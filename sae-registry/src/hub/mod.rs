@@ -15,7 +15,7 @@ mod translate;
 
 use std::time::Duration;
 
-use sae_core::fetch::{Fetch, FetchError, RemoteFile};
+use sae_core::fetch::{Fetch, FetchError, RemoteFile, read_range};
 
 use cache::Slot;
 pub use settings::Hub;
@@ -41,6 +41,13 @@ impl Fetch for Hub {
             Ok(_) => Ok(true),
             Err(FetchError::NotFound { .. }) => Ok(false),
             Err(e) => Err(e),
+        }
+    }
+
+    fn range(&self, file: &RemoteFile, start: u64, len: u64) -> Result<Vec<u8>, FetchError> {
+        match self.slot(file)?.cached() {
+            Some(path) => read_range(&path, start, len),
+            None => self.retrying(file, || transfer::range(self, file, start, len)),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! One download: ask what there is, use what is here already, fetch the rest, check the length.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo, Metadata};
 use hf_hub::{Repo, RepoType};
@@ -54,6 +54,36 @@ pub(super) fn download(hub: &Hub, slot: &Slot, file: &RemoteFile) -> Result<Path
         }
     }
     Err(FetchError::Locked { path: slot.lock_path(meta.etag()) })
+}
+
+/// Fetches a part of a file, which is not kept.
+pub(super) fn range(
+    hub: &Hub,
+    file: &RemoteFile,
+    start: u64,
+    len: u64,
+) -> Result<Vec<u8>, FetchError> {
+    const PARTIAL: u16 = 206;
+    let Some(last) = len.checked_sub(1) else { return Ok(Vec::new()) };
+    let url = Remote::new(hub, file)?.url;
+    let failed = |e: ureq::Error| {
+        translate(ApiError::RequestError(Box::new(e)), file, &url, Path::new(&url))
+    };
+    let last = start.saturating_add(last);
+    let mut request = ureq::get(&url).header("range", format!("bytes={start}-{last}"));
+    if let Some(token) = &hub.token {
+        // Not repeated to the host that the endpoint redirects to.
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let reply = request.call().map_err(failed)?;
+    // A server may send the whole file instead.
+    let skip = if reply.status().as_u16() == PARTIAL { 0 } else { start };
+    let mut body = reply.into_body().into_reader();
+    let mut bytes = Vec::new();
+    std::io::copy(&mut body.by_ref().take(skip), &mut std::io::sink())
+        .and_then(|_| body.take(len).read_to_end(&mut bytes))
+        .map_err(|source| FetchError::Network { url: url.clone(), source: Box::new(source) })?;
+    Ok(bytes)
 }
 
 /// A file as `hf-hub` is asked for it.

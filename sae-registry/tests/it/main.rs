@@ -8,6 +8,7 @@
 mod catalogue;
 mod dir;
 mod env;
+mod formats;
 mod hub;
 mod names;
 mod offline;

@@ -15,6 +15,7 @@ mod run_with_saes;
 mod sae_cfg;
 mod sae_fold;
 mod sae_forward;
+mod sae_load;
 mod sae_train_step;
 mod sampling_distribution;
 mod schedules;
@@ -49,6 +50,7 @@ pub(crate) fn runner(kind: &str) -> Option<Runner> {
         "sae-fold" => sae_fold::run,
         "sae-forward" => sae_forward::current,
         "sae-legacy" => sae_forward::legacy,
+        "sae-load" => sae_load::run,
         "sae-train-step" => sae_train_step::run,
         "sampling-distribution" => sampling_distribution::run,
         "schedules" => schedules::run,
