@@ -2,7 +2,7 @@
 //!
 //! The file is written once and read warm; `floor` is reading its bytes into fresh memory.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::cast_possible_truncation)] // sizes of a bench fit
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
