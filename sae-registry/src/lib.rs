@@ -29,6 +29,7 @@ mod dir;
 mod error;
 pub mod format;
 mod hub;
+mod local;
 mod pretrained;
 mod snapshot;
 
@@ -37,6 +38,6 @@ pub use dir::DirFetch;
 pub use error::Error;
 pub use format::Converter;
 pub use hub::{Hub, Progress};
-pub use pretrained::{Options, from_pretrained, load, load_path, spec};
+pub use pretrained::{Options, from_pretrained, load, load_path, pretrained_spec, spec, spec_path};
 pub use sae_core::fetch::{Fetch, FetchError, RemoteFile};
 pub use snapshot::{Snapshot, model_files, sae_files};

@@ -1,14 +1,15 @@
 //! From the name of a published SAE to the SAE.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
-use sae_core::fetch::{Fetch, FetchError, RemoteFile};
+use sae_core::fetch::{Fetch, RemoteFile};
 use sae_core::io::Fields;
 use sae_core::sae::{Normalize, SaeSpec};
 use sae_core::sae_lens::{LoadOptions, LoadReport, Loaded, assemble, parse_config};
 use serde_json::{Map, Value};
 
 use crate::format::{At, Convert, detect};
+use crate::local::Local;
 use crate::{Catalogue, Converter, Error};
 
 /// What to do beside loading.
@@ -52,23 +53,72 @@ pub fn from_pretrained(
     sae_id: &str,
     options: &Options,
 ) -> Result<Loaded, Error> {
-    let published = match catalogue.find(release, sae_id) {
-        Ok(published) => published,
-        Err(Error::UnknownRelease { name, nearest }) => {
-            if release.split('/').count() != 2 {
-                return Err(Error::NeitherReleaseNorRepository { name, nearest });
-            }
-            let at = At::new(fetch, release, sae_id, &options.revision);
-            return load_at(&at, &detect(&at)?, &Map::new(), options);
-        }
-        Err(e) => return Err(e),
-    };
-    let conversion = published.release.conversion.as_deref();
-    let converter: Converter = conversion.map_or(Ok(Converter::SaeLens), str::parse)?;
-    let factor = options.norm_scaling_factor.or(published.entry.norm_scaling_factor);
+    let found = Found::new(fetch, catalogue, release, sae_id, &options.revision)?;
+    let factor = options.norm_scaling_factor.or(found.norm_scaling_factor);
     let options = Options { norm_scaling_factor: factor, ..options.clone() };
-    let (repo_id, path) = (&published.release.repo_id, &published.entry.path);
-    load(fetch, repo_id, path, &converter, &published.overrides(), &options)
+    load_at(&found.at(fetch, &options.revision), &found.converter, &found.overrides, &options)
+}
+
+/// The configuration of what [`from_pretrained`] would load, without the weights where that is possible.
+///
+/// # Errors
+/// As [`from_pretrained`].
+pub fn pretrained_spec(
+    fetch: &dyn Fetch,
+    catalogue: &Catalogue,
+    release: &str,
+    sae_id: &str,
+    revision: &str,
+) -> Result<SaeSpec, Error> {
+    let found = Found::new(fetch, catalogue, release, sae_id, revision)?;
+    spec(&found.at(fetch, revision), &found.converter, &found.overrides)
+}
+
+/// What a release and an id, or a repository and a path, lead to.
+struct Found {
+    repo_id: String,
+    path: String,
+    converter: Converter,
+    overrides: Map<String, Value>,
+    norm_scaling_factor: Option<f64>,
+}
+
+impl Found {
+    fn new(
+        fetch: &dyn Fetch,
+        catalogue: &Catalogue,
+        release: &str,
+        sae_id: &str,
+        revision: &str,
+    ) -> Result<Self, Error> {
+        match catalogue.find(release, sae_id) {
+            Ok(published) => {
+                let conversion = published.release.conversion.as_deref();
+                Ok(Self {
+                    repo_id: published.release.repo_id.clone(),
+                    converter: conversion.map_or(Ok(Converter::SaeLens), str::parse)?,
+                    overrides: published.overrides(),
+                    norm_scaling_factor: published.entry.norm_scaling_factor,
+                    path: published.entry.path,
+                })
+            }
+            Err(Error::UnknownRelease { .. }) if release.split('/').count() == 2 => Ok(Self {
+                repo_id: release.to_owned(),
+                path: sae_id.to_owned(),
+                converter: detect(&At::new(fetch, release, sae_id, revision))?,
+                overrides: Map::new(),
+                norm_scaling_factor: None,
+            }),
+            Err(Error::UnknownRelease { name, nearest }) => {
+                Err(Error::NeitherReleaseNorRepository { name, nearest })
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn at<'a>(&'a self, fetch: &'a dyn Fetch, revision: &'a str) -> At<'a> {
+        At::new(fetch, &self.repo_id, &self.path, revision)
+    }
 }
 
 /// Load what lies at `path` of a repository: a folder, or the one file of formats that have one.
@@ -131,6 +181,23 @@ pub fn load_path(
     }
 }
 
+/// The configuration of what [`load_path`] would load.
+///
+/// # Errors
+/// As [`load_path`].
+pub fn spec_path(
+    path: &Path,
+    converter: Option<&dyn Convert>,
+    overrides: &Map<String, Value>,
+) -> Result<SaeSpec, Error> {
+    let local = Local::new(path)?;
+    let at = local.at();
+    match converter {
+        Some(converter) => spec(&at, converter, overrides),
+        None => spec(&at, &detect(&at)?, overrides),
+    }
+}
+
 fn load_at(
     at: &At<'_>,
     converter: &dyn Convert,
@@ -148,57 +215,4 @@ fn load_at(
     let (sae, mut notes) = assemble(spec, &mut weights, Path::new(&at.title()), folds)?;
     notes.extend(converter.note(at));
     Ok(Loaded { sae, log_sparsity, report: LoadReport { unused: weights.unused(), notes } })
-}
-
-/// A local folder or file, and the folders above it as the repository.
-struct Local {
-    root: PathBuf,
-    /// The whole path, and what counts as the path in a repository.
-    names: String,
-    path: String,
-}
-
-/// How many of the last parts of a local path count as the path in the repository: as many as any
-/// format has.
-const PATH_PARTS: usize = 4;
-
-impl Local {
-    fn new(path: &Path) -> Result<Self, Error> {
-        let io = |source| FetchError::Io { path: path.to_owned(), source };
-        let absolute = std::path::absolute(path).map_err(io)?;
-        let parts: Vec<_> = absolute.components().collect();
-        let named = parts.iter().filter(|part| matches!(part, Component::Normal(_))).count();
-        let (root, rest) = parts.split_at(parts.len() - PATH_PARTS.min(named));
-        let rest = rest.iter().map(|part| part.as_os_str().to_string_lossy().into_owned());
-        let rest: Vec<String> = rest.collect();
-        let root: PathBuf = root.iter().collect();
-        Ok(Self { root, names: absolute.display().to_string(), path: rest.join("/") })
-    }
-
-    fn at(&self) -> At<'_> {
-        At::new(self, "local", &self.path, RemoteFile::MAIN).local(&self.names)
-    }
-
-    fn place(&self, file: &RemoteFile) -> Result<PathBuf, FetchError> {
-        file.check()?;
-        Ok(self.root.join(&file.path))
-    }
-}
-
-impl Fetch for Local {
-    fn get(&self, file: &RemoteFile) -> Result<PathBuf, FetchError> {
-        let path = self.place(file)?;
-        if path.is_file() {
-            return Ok(path);
-        }
-        Err(FetchError::NotFound {
-            repo_id: self.root.display().to_string(),
-            path: file.path.clone(),
-            url: path.display().to_string(),
-        })
-    }
-
-    fn exists(&self, file: &RemoteFile) -> Result<bool, FetchError> {
-        Ok(self.place(file)?.is_file())
-    }
 }
