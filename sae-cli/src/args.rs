@@ -9,9 +9,12 @@ use crate::commands::demo::DemoArgs;
 use crate::commands::eval::EvalArgs;
 use crate::commands::features::FeatureArgs;
 use crate::commands::info::InfoArgs;
+use crate::commands::list::ListArgs;
 use crate::commands::neuronpedia::Neuronpedia;
 use crate::commands::pca::PcaArgs;
+use crate::commands::push::PushArgs;
 use crate::commands::run::RunArgs;
+use crate::commands::show_release::ShowArgs;
 use crate::commands::stats::StatsArgs;
 use crate::commands::steer::SteerArgs;
 use crate::commands::train::TrainArgs;
@@ -58,6 +61,15 @@ pub(crate) enum Command {
     Features(FeatureArgs),
     /// The configuration of an SAE.
     Info(InfoArgs),
+    /// Published SAEs: the releases that SAELens knows, or with filters the SAEs themselves.
+    List(ListArgs),
+    /// A release of published SAEs, or one of them.
+    Show(ShowArgs),
+    /// Publish SAEs on the hub, as SAELens does.
+    ///
+    /// Each SAE is one commit, in a folder named as its id; a README.md is written if there is none.
+    /// HF_TOKEN must have the right to write.
+    Push(PushArgs),
     /// How good an SAE is: SAELens' metrics on a dataset.
     Eval(EvalArgs),
     /// How often, how strongly and where features fire on a dataset.

@@ -4,12 +4,27 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sae_core::io::Folder;
-use sae_registry::{model_files, sae_files};
+use sae_registry::{Catalogue, model_files, sae_files};
 
 use crate::{embedded, progress};
 
 const DEMO: &str = "demo";
 const REVISION: &str = "main";
+/// What the hub is used for here.
+const FETCHING: &str = "fetching";
+
+/// Names a `pretrained_saes.yaml` of SAELens that is read instead of the catalogue that is built in.
+const CATALOGUE: &str = "SAE_CATALOGUE";
+
+/// The catalogue of published SAEs: of that file, of the file that SAE_CATALOGUE names, or built in.
+pub(crate) fn catalogue(file: Option<&Path>) -> Result<Catalogue> {
+    let named = std::env::var_os(CATALOGUE).filter(|value| !value.is_empty());
+    Ok(match (file, named) {
+        (Some(path), _) => Catalogue::read(path)?,
+        (None, Some(path)) => Catalogue::read(Path::new(&path))?,
+        (None, None) => Catalogue::embedded()?,
+    })
+}
 
 /// The folder of a model.
 pub(crate) fn model(name: &str) -> Result<Folder> {
@@ -22,7 +37,7 @@ pub(crate) fn model(name: &str) -> Result<Folder> {
     if name.split('/').count() > 2 {
         bail!("`{name}` is neither a folder nor a hub id (`owner/model`)");
     }
-    let files = model_files(&progress::hub(), name, REVISION)
+    let files = model_files(&progress::hub(FETCHING), name, REVISION)
         .with_context(|| format!("model `{name}` is not a folder here; as a hub id"))?;
     Ok(Folder::disk(files.dir))
 }
@@ -40,7 +55,7 @@ pub(crate) fn sae(name: &str) -> Result<Folder> {
         bail!("`{name}` is neither a folder nor a hub id (`owner/repository/path`)");
     };
     let (repo, path) = (format!("{owner}/{repo}"), parts.next().unwrap_or_default());
-    let files = sae_files(&progress::hub(), &repo, path, REVISION)
+    let files = sae_files(&progress::hub(FETCHING), &repo, path, REVISION)
         .with_context(|| format!("SAE `{name}` is not a folder here; as a hub id"))?;
     Ok(Folder::disk(files.dir))
 }

@@ -1,4 +1,4 @@
-//! Progress of downloads and of long work: a bar on a terminal, plain lines otherwise.
+//! Progress of transfers and of long work: a bar on a terminal, plain lines otherwise.
 
 use std::cell::Cell;
 use std::io::IsTerminal;
@@ -8,8 +8,9 @@ use std::sync::Mutex;
 use indicatif::{ProgressBar, ProgressStyle};
 use sae_registry::{Hub, Progress};
 
-/// The hub as the environment describes it, showing its progress on standard error.
-pub(crate) fn hub() -> Hub {
+/// The hub as the environment describes it, showing on standard error how far it has come; `verb` says
+/// what it does with files.
+pub(crate) fn hub(verb: &'static str) -> Hub {
     let shown = Mutex::new(None::<(PathBuf, ProgressBar)>);
     let terminal = std::io::stderr().is_terminal();
     Hub::from_env().on_progress(move |progress| {
@@ -17,7 +18,7 @@ pub(crate) fn hub() -> Hub {
         let Ok(mut shown) = shown.lock() else { return };
         let path = PathBuf::from(&progress.file.path);
         if shown.as_ref().is_none_or(|(current, _)| *current != path) {
-            *shown = Some((path, start(progress, terminal)));
+            *shown = Some((path, start(progress, verb, terminal)));
         }
         if let Some((_, bar)) = shown.as_ref() {
             bar.set_position(progress.done_bytes);
@@ -28,10 +29,10 @@ pub(crate) fn hub() -> Hub {
     })
 }
 
-fn start(progress: &Progress<'_>, terminal: bool) -> ProgressBar {
+fn start(progress: &Progress<'_>, verb: &str, terminal: bool) -> ProgressBar {
     let name = progress.file.path.clone();
     if !terminal {
-        eprintln!("fetching {}/{name}", progress.file.repo_id);
+        eprintln!("{verb} {}/{name}", progress.file.repo_id);
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes} {eta}");

@@ -38,3 +38,8 @@ pub(crate) fn token(text: &str) -> String {
 pub(crate) fn percent(probability: f32) -> String {
     format!("{:.2} %", 100.0 * probability)
 }
+
+/// A value if it is known.
+pub(crate) fn maybe(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}

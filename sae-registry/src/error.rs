@@ -127,6 +127,43 @@ pub enum Error {
         /// The SAE.
         id: String,
     },
+    /// Nothing to publish.
+    #[error("{repo_id}: no SAE to publish there")]
+    NothingToPush {
+        /// The repository.
+        repo_id: String,
+    },
+    /// A folder that is no SAE as SAELens writes it.
+    #[error("{folder}: the folder has no {missing}")]
+    NoSae {
+        /// The folder.
+        folder: PathBuf,
+        /// The file that it lacks.
+        missing: &'static str,
+    },
+    /// Writing needs a token.
+    #[error(
+        "no token: set HF_TOKEN to one with the right to write (huggingface.co/settings/tokens)"
+    )]
+    NoToken,
+    /// The hub, or its storage, does not do what it was asked.
+    #[error("{url}: status {status}: {said}")]
+    Refused {
+        /// The address that was asked.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it says.
+        said: String,
+    },
+    /// A successful reply that lacks what the hub's protocol promises.
+    #[error("{url}: expected {what} in the reply")]
+    PushReply {
+        /// The address that was asked.
+        url: String,
+        /// What was expected.
+        what: &'static str,
+    },
     /// Files of one revision arrived in different folders, twice in a row.
     #[error("{path}: outside {dir}; `{repo_id}` changed while it was fetched")]
     Scattered {

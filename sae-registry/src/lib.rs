@@ -14,6 +14,9 @@
 //! # Ok::<(), sae_registry::Error>(())
 //! ```
 //!
+//! [`Catalogue`] knows the SAEs that SAELens knows by name, what each reads, and how its model must be
+//! loaded. [`Push`] publishes SAEs as SAELens does.
+//!
 //! A folder can stand in for the hub, for tests and for machines without a network:
 //!
 //! ```
@@ -31,13 +34,15 @@ pub mod format;
 mod hub;
 mod local;
 mod pretrained;
+mod push;
 mod snapshot;
 
-pub use catalogue::{Catalogue, Entry, ModelProcessing, Published, Query, Reason, Release};
+pub use catalogue::{Catalogue, Entry, ModelProcessing, Published, Query, Reason, Release, width};
 pub use dir::DirFetch;
 pub use error::Error;
 pub use format::Converter;
 pub use hub::{Hub, Progress};
 pub use pretrained::{Options, from_pretrained, load, load_path, pretrained_spec, spec, spec_path};
+pub use push::{Commit, Committed, Content, Push, Sent};
 pub use sae_core::fetch::{Fetch, FetchError, RemoteFile};
 pub use snapshot::{Snapshot, model_files, sae_files};

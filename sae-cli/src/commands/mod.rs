@@ -8,9 +8,12 @@ pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod features;
 pub(crate) mod info;
+pub(crate) mod list;
 pub(crate) mod neuronpedia;
 pub(crate) mod pca;
+pub(crate) mod push;
 pub(crate) mod run;
+pub(crate) mod show_release;
 mod stage;
 pub(crate) mod stats;
 pub(crate) mod steer;
@@ -34,6 +37,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Run(run) => run::run(run, args.json),
         Command::Features(features) => features::features(features, args.json),
         Command::Info(info) => info::info(info, args.json),
+        Command::List(list) => list::list(list, args.json),
+        Command::Show(show) => show_release::show(show, args.json),
+        Command::Push(push) => push::push(push, args.json),
         Command::Eval(eval) => eval::eval(eval, args.json),
         Command::Stats(stats) => stats::stats(stats, args.json),
         Command::Attribute(attribute) => attribute::attribute(attribute, args.json),

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used)] // a failing test may stop
 mod command;
+mod published;
 mod work;
 mod workshop;

@@ -15,6 +15,7 @@ mod yaml;
 use std::path::Path;
 
 use crate::Error;
+pub use place::read_width as width;
 pub use processing::{ModelProcessing, Reason};
 pub use query::Query;
 pub use release::{Entry, Published, Release};

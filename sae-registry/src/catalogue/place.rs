@@ -175,7 +175,20 @@ fn after<T: std::str::FromStr>(text: &str, mark: &str) -> Option<T> {
     None
 }
 
-/// `16k`, `1m`: a number of 1024s, or of 1024 times 1024; 65k and its like are powers of two, cut short.
+/// The number of latents that `16384`, `16k` or `1m` stands for, as SAEs are named: k is 1024, m its
+/// square; 65k, 131k, 262k and 524k are powers of two cut short.
+#[must_use]
+pub fn read_width(text: &str) -> Option<u64> {
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) => {
+            let end = text.find(|c: char| !c.is_ascii_digit())?;
+            (text.len() == end + 1).then(|| binary(text))?
+        }
+    }
+}
+
+/// The same at the beginning of a text, with the letter.
 fn binary(text: &str) -> Option<u64> {
     let number: u64 = after(text, "")?;
     let scale = text[number.to_string().len()..].chars().next()?.to_ascii_lowercase();

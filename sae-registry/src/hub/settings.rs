@@ -12,16 +12,16 @@ use super::transfer::Progress;
 /// first seen; name a commit as the revision, or use another cache folder, to get a later one.
 #[derive(Clone)]
 pub struct Hub {
-    pub(super) endpoint: String,
+    pub(crate) endpoint: String,
     pub(super) cache_dir: Option<PathBuf>,
-    pub(super) token: Option<String>,
-    pub(super) offline: bool,
-    pub(super) retries: u32,
-    pub(super) on_progress: Option<OnProgress>,
+    pub(crate) token: Option<String>,
+    pub(crate) offline: bool,
+    pub(crate) retries: u32,
+    pub(crate) on_progress: Option<OnProgress>,
 }
 
 /// What is called while bytes arrive.
-pub(super) type OnProgress = Arc<dyn Fn(&Progress<'_>) + Send + Sync>;
+pub(crate) type OnProgress = Arc<dyn Fn(&Progress<'_>) + Send + Sync>;
 
 impl Default for Hub {
     fn default() -> Self {
