@@ -33,7 +33,8 @@ impl Embed {
             return Err(Error::TokenOutOfRange { token, d_vocab });
         }
         let (batch, pos) = ids.dims2()?;
-        let rows = self.as_used(&self.tokens.index_select(&flat, 0)?)?;
+        let rows = self.tokens.index_select(&flat, 0)?.to_dtype(DType::F32)?;
+        let rows = self.as_used(&rows)?;
         Ok(rows.reshape((batch, pos, d_model))?)
     }
 
@@ -59,7 +60,7 @@ impl Embed {
 
     /// `W_E` as the model uses it, `[d_vocab, d_model]`.
     pub(crate) fn w_e(&self) -> Result<Tensor> {
-        self.as_used(&self.tokens)
+        self.as_used(&self.tokens.to_dtype(DType::F32)?)
     }
 
     fn as_used(&self, rows: &Tensor) -> Result<Tensor> {

@@ -1,6 +1,6 @@
 //! Heads: cutting them out of fused projections, and the opt-in paths that treat each apart.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use sae_core::Result;
 use sae_core::hook::{Cursor, Site};
 use sae_core::model::ModelSpec;
@@ -63,6 +63,7 @@ fn project(x: &Tensor, block: &Context<'_>, from: usize, stored: usize) -> Resul
     let d_head = block.config.spec.d_head;
     let (batch, pos, heads, d_model) = x.dims4()?;
     let columns = block.block.qkv.weight().narrow(1, from * d_head, stored * d_head)?;
+    let columns = columns.to_dtype(DType::F32)?;
     let columns = repeat_heads(&columns.reshape((1, d_model, stored, d_head))?, heads)?;
     let per_head = columns.squeeze(0)?.transpose(0, 1)?.contiguous()?;
     let rows = x.reshape((batch * pos, heads, d_model))?.transpose(0, 1)?.contiguous()?;
@@ -97,7 +98,7 @@ pub(crate) fn results(
     hooks: &mut Cursor<'_, '_>,
 ) -> Result<Tensor> {
     let (batch, pos, heads, d_head) = z.dims4()?;
-    let w_o = block.block.attn_out.weight();
+    let w_o = block.block.attn_out.weight().to_dtype(DType::F32)?;
     let d_model = w_o.dim(1)?;
     let rows = z.reshape((batch * pos, heads, d_head))?.transpose(0, 1)?.contiguous()?;
     let result = rows.matmul(&w_o.reshape((heads, d_head, d_model))?)?.transpose(0, 1)?;

@@ -18,7 +18,7 @@ impl Decoder {
     pub fn parameters(&self) -> Result<Vec<(String, Tensor)>> {
         let mut all = vec![("embed.W_E".to_owned(), self.weights.embed.w_e()?)];
         if let Some(positions) = &self.weights.embed.positions {
-            all.push(("pos_embed.W_pos".to_owned(), positions.clone()));
+            all.push(("pos_embed.W_pos".to_owned(), positions.to_dtype(DType::F32)?));
         }
         for layer in 0..self.weights.blocks.len() {
             self.block_parameters(layer, &mut all)?;
@@ -59,7 +59,7 @@ impl Decoder {
         let grouped = if self.config.grouped_query { "_" } else { "" };
         let parts = [("", "Q", 0, h), (grouped, "K", h, kv), (grouped, "V", h + kv, kv)];
         for (mark, name, from, heads) in parts {
-            let w = block.qkv.weight().narrow(1, from * e, heads * e)?;
+            let w = wide(&block.qkv)?.narrow(1, from * e, heads * e)?;
             let w = w.reshape((spec.d_model, heads, e))?.transpose(0, 1)?.contiguous()?;
             put(&format!("attn.{mark}W_{name}"), w);
             put(
@@ -67,14 +67,14 @@ impl Decoder {
                 qkv_bias.narrow(0, from * e, heads * e)?.reshape((heads, e))?,
             );
         }
-        put("attn.W_O", block.attn_out.weight().reshape((h, e, spec.d_model))?);
+        put("attn.W_O", wide(&block.attn_out)?.reshape((h, e, spec.d_model))?);
         put("attn.b_O", bias(&block.attn_out)?);
         if let Some(gate) = &block.mlp.gate {
-            put("mlp.W_gate", gate.weight().clone());
+            put("mlp.W_gate", wide(gate)?);
         }
-        put("mlp.W_in", block.mlp.input.weight().clone());
+        put("mlp.W_in", wide(&block.mlp.input)?);
         put("mlp.b_in", bias(&block.mlp.input)?);
-        put("mlp.W_out", block.mlp.output.weight().clone());
+        put("mlp.W_out", wide(&block.mlp.output)?);
         put("mlp.b_out", bias(&block.mlp.output)?);
         Ok(())
     }
@@ -106,6 +106,11 @@ impl Decoder {
     pub fn W_U(&self) -> Result<Tensor> {
         self.weights.unembed.w_u()
     }
+}
+
+/// The weight in f32, whatever it is kept in.
+fn wide(map: &Linear) -> Result<Tensor> {
+    Ok(map.weight().to_dtype(DType::F32)?)
 }
 
 fn bias(map: &Linear) -> Result<Tensor> {

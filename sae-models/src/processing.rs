@@ -1,8 +1,8 @@
 //! Weight processing: TransformerLens' four simplifications, which keep what the model computes.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 use sae_core::model::ModelSpec;
-use sae_core::ops::{Centre, Linear};
+use sae_core::ops::{Centre, Linear, linear};
 
 use crate::Result;
 use crate::config::DecoderConfig;
@@ -92,7 +92,7 @@ fn fold_norm(norm: &NormWeights, reader: &Linear, centre: Centre) -> Result<Line
     let NormWeights::Affine { gain, bias } = norm else {
         return Ok(reader.clone());
     };
-    let w = reader.weight();
+    let w = &reader.weight().to_dtype(DType::F32)?;
     let shift = match bias {
         Some(bias) => Some(bias.unsqueeze(0)?.matmul(w)?.squeeze(0)?),
         None => None,
@@ -106,13 +106,14 @@ fn fold_norm(norm: &NormWeights, reader: &Linear, centre: Centre) -> Result<Line
         Centre::Mean => w.broadcast_sub(&w.mean_keepdim(0)?)?,
         Centre::Zero => w,
     };
-    Ok(Linear::new(w, b)?)
+    Ok(Linear::new(w.to_dtype(reader.weight().dtype())?, b)?)
 }
 
 /// A map into the residual stream, centred over `d_model`.
 fn centre_writer(writer: &Linear) -> Result<Linear> {
     let bias = writer.bias().map(centre_last).transpose()?;
-    Ok(Linear::new(centre_last(writer.weight())?, bias)?)
+    let w = centre_last(&writer.weight().to_dtype(DType::F32)?)?;
+    Ok(Linear::new(w.to_dtype(writer.weight().dtype())?, bias)?)
 }
 
 fn centre_last(x: &Tensor) -> Result<Tensor> {
@@ -127,8 +128,8 @@ fn fold_value_biases(block: &mut Block, spec: &ModelSpec) -> Result<()> {
     let b_v = bias.narrow(0, first, stored * d_head)?;
     // Heads that share values share their bias.
     let per_head = repeat_heads(&b_v.reshape((1, 1, stored, d_head))?, spec.n_heads)?;
-    let moved =
-        per_head.flatten_all()?.unsqueeze(0)?.matmul(block.attn_out.weight())?.squeeze(0)?;
+    let moved = linear(&per_head.flatten_all()?.unsqueeze(0)?, block.attn_out.weight(), None)?;
+    let moved = moved.squeeze(0)?;
     let b_o = match block.attn_out.bias() {
         Some(b) => (b + moved)?,
         None => moved,

@@ -42,7 +42,7 @@ impl Unembed {
     }
 
     pub(crate) fn centre_vocabulary(&mut self) -> Result<()> {
-        self.vocabulary_mean = Some(self.table.mean(0)?);
+        self.vocabulary_mean = Some(mean_row(&self.table)?);
         if let Some(bias) = &self.logit_bias {
             self.logit_bias = Some(bias.broadcast_sub(&bias.mean_keepdim(0)?)?);
         }
@@ -104,7 +104,7 @@ impl Unembed {
 
     /// `W_U` as TransformerLens holds it after processing, `[d_model, d_vocab]`.
     pub(crate) fn w_u(&self) -> Result<Tensor> {
-        let mut table = self.table.clone();
+        let mut table = self.table.to_dtype(DType::F32)?;
         if self.folded {
             table = table.broadcast_mul(&self.gain)?;
         }
@@ -136,6 +136,20 @@ impl Unembed {
             None => Ok(folded),
         }
     }
+}
+
+/// Mean over the vocabulary, `[d_model]`, summed in f32 whatever the table is kept in, some rows at a
+/// time.
+fn mean_row(table: &Tensor) -> Result<Tensor> {
+    const ROWS: usize = 1024;
+    let (d_vocab, d_model) = table.dims2()?;
+    let mut sum = Tensor::zeros(d_model, DType::F32, table.device())?;
+    for first in (0..d_vocab).step_by(ROWS) {
+        let rows = table.narrow(0, first, ROWS.min(d_vocab - first))?.to_dtype(DType::F32)?;
+        sum = (sum + rows.sum(0)?)?;
+    }
+    #[allow(clippy::cast_precision_loss)]
+    Ok((sum / d_vocab.max(1) as f64)?)
 }
 
 /// `y table^T - shift`, the shift applied while each tile is still in cache.

@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
+use super::{Floats, WeightDtype};
 use crate::{Error, Result};
 
 /// Longest header that is read; the limit of the format.
@@ -105,16 +106,24 @@ impl TensorFile {
     /// # Errors
     /// Absent, of another type, or unreadable.
     pub fn f32s(&mut self, name: &str) -> Result<Vec<f32>> {
-        let (dtype, from, to) = self.place(name)?;
-        let Some((width, decode)) = float_decoder(dtype) else {
+        match self.floats(name, WeightDtype::F32)? {
+            Floats::F32(values) => Ok(values),
+            // `floats` keeps the type that it is asked for.
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn floats(&mut self, name: &str, dtype: WeightDtype) -> Result<Floats> {
+        let (stored, from, to) = self.place(name)?;
+        let Some((width, decode)) = float_decoder(stored) else {
             return Err(Error::TensorType {
                 path: self.path.clone(),
                 name: name.to_owned(),
-                got: dtype.to_string(),
+                got: stored.to_string(),
                 want: "F32, F16, BF16 or F64",
             });
         };
-        let mut values = Vec::with_capacity((to - from) / width);
+        let mut values = Floats::with_capacity(dtype, (to - from) / width);
         self.read(from, to, |bytes| values.extend(bytes.chunks_exact(width).map(decode)))?;
         Ok(values)
     }
@@ -124,9 +133,16 @@ impl TensorFile {
     /// # Errors
     /// As [`TensorFile::f32s`].
     pub fn tensor(&mut self, name: &str) -> Result<Tensor> {
-        let values = self.f32s(name)?;
-        let shape = self.shape(name).unwrap_or_default().to_vec();
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+        self.tensor_as(name, WeightDtype::F32)
+    }
+
+    /// A tensor on the CPU, in the type in which it is to be kept; never held in another one.
+    ///
+    /// # Errors
+    /// As [`TensorFile::f32s`].
+    pub fn tensor_as(&mut self, name: &str, dtype: WeightDtype) -> Result<Tensor> {
+        let values = self.floats(name, dtype)?;
+        values.into_tensor(self.shape(name).unwrap_or_default())
     }
 
     /// A tensor as stored, for the types candle has: floats, u8, u32, i64.

@@ -157,7 +157,7 @@ pub(super) fn weights(
         out_bias: biased,
         mlp_bias: Bias::No,
         fused: false,
-        gain_offset: 1.0,
+        gain_offset: if file.gains_are_whole() { 0.0 } else { 1.0 },
         embed_scale: Some((config.spec.d_model as f64).sqrt()),
     };
     let prefixes = ["language_model.model.", "model.language_model.", "model."];

@@ -87,7 +87,7 @@ pub(super) fn weights(
     let tokens = file.take("wte.weight", &[spec.d_vocab, d])?;
     let tied = fields.flag("tie_word_embeddings")?;
     let table = file.unembedding("lm_head.weight", tied, &tokens)?;
-    let positions = Some(file.take("wpe.weight", &[spec.n_ctx, d])?);
+    let positions = Some(file.take_wide("wpe.weight", &[spec.n_ctx, d])?);
     let unembed = Unembed::new(table, affine(file, "ln_f", d)?, None);
     Ok(Weights { embed: Embed::new(tokens, positions, None), blocks, unembed })
 }

@@ -76,7 +76,7 @@ pub(super) fn weights(
     let tokens = file.take("embed_tokens.weight", &[spec.d_vocab, d])?;
     let tied = fields.flag("tie_word_embeddings")?;
     let table = file.unembedding("lm_head.weight", tied, &tokens)?;
-    let positions = file.take("embed_positions.weight", &[spec.n_ctx + FIRST_ROW, d])?;
+    let positions = file.take_wide("embed_positions.weight", &[spec.n_ctx + FIRST_ROW, d])?;
     let positions = Some(positions.narrow(0, FIRST_ROW, spec.n_ctx)?);
     let unembed = Unembed::new(table, affine(file, "final_layer_norm", d)?, None);
     Ok(Weights { embed: Embed::new(tokens, positions, None), blocks, unembed })
