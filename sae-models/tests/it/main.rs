@@ -3,6 +3,12 @@
 
 mod checkpoints;
 mod decoder;
+mod families;
 mod generation;
+mod gguf;
+mod gguf_damage;
+mod gguf_tokenizer;
+mod half;
 mod memory;
+mod real;
 mod sampling;
