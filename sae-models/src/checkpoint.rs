@@ -5,15 +5,19 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use sae_core::Error as CoreError;
-use sae_core::io::{Fields, Folder, TensorFile, WeightDtype};
+use sae_core::io::{Fields, Folder, NamedTensors, TensorFile, TorchFile, WeightDtype};
 use serde_json::Value;
 
 use crate::report::{Misshapen, TensorReport};
 use crate::{Error, Result};
 
 /// A file and the index of the files that may stand in its place.
-const FORMS: [[&str; 2]; 1] = [["model.safetensors", "model.safetensors.index.json"]];
-const EXPECTED: [&str; 3] = [FORMS[0][0], FORMS[0][1], "a GGUF file"];
+const FORMS: [[&str; 2]; 2] = [
+    ["model.safetensors", "model.safetensors.index.json"],
+    ["pytorch_model.bin", "pytorch_model.bin.index.json"],
+];
+const EXPECTED: [&str; 5] =
+    [FORMS[0][0], FORMS[0][1], FORMS[1][0], FORMS[1][1], "a file that ends in .gguf"];
 
 /// One file of tensors.
 pub(crate) trait Shard {
@@ -50,6 +54,24 @@ impl Shard for TensorFile {
 
     fn read(&mut self, name: &str, dtype: WeightDtype) -> Result<Tensor> {
         Ok(self.tensor_as(name, dtype)?)
+    }
+}
+
+impl Shard for TorchFile {
+    fn path(&self) -> &Path {
+        NamedTensors::path(self)
+    }
+
+    fn names(&self) -> Vec<String> {
+        NamedTensors::names(self)
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        NamedTensors::shape(self, name).map(<[usize]>::to_vec)
+    }
+
+    fn read(&mut self, name: &str, dtype: WeightDtype) -> Result<Tensor> {
+        Ok(self.tensor(name)?.to_dtype(dtype.dtype())?)
     }
 }
 
@@ -217,7 +239,11 @@ impl Checkpoint {
 }
 
 fn open(folder: &Folder, file: &str) -> Result<Box<dyn Shard>> {
-    Ok(Box::new(folder.tensors(file)?))
+    Ok(match (file.ends_with(".bin"), folder) {
+        (true, Folder::Disk(dir)) => Box::new(TorchFile::open(&dir.join(file))?),
+        (true, _) => Box::new(TorchFile::from_bytes(folder.path(file), folder.read(file)?)?),
+        (false, _) => Box::new(folder.tensors(file)?),
+    })
 }
 
 /// The files that an index lists; names that lead out of the folder are refused.
