@@ -4,11 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sae_core::io::Folder;
-use sae_registry::{model_files, sae_files};
+use sae_registry::{gguf_file, model_files, sae_files};
 
 use crate::{embedded, progress};
 
-const DEMO: &str = "demo";
+pub(crate) const DEMO: &str = "demo";
 const REVISION: &str = "main";
 
 /// The folder of a model.
@@ -16,15 +16,28 @@ pub(crate) fn model(name: &str) -> Result<Folder> {
     if name == DEMO {
         return Ok(embedded::MODEL);
     }
-    if let Some(folder) = on_disk(name, "config.json")? {
-        return Ok(folder);
+    // A folder, or a GGUF file; what is in it is for the loader to say.
+    if Path::new(name).exists() {
+        return Ok(Folder::disk(name));
+    }
+    if let Some((repo, file)) = gguf(name) {
+        let path = gguf_file(&progress::hub(), repo, file, REVISION)
+            .with_context(|| format!("model `{name}` is not a file here; as a file of a hub id"))?;
+        return Ok(Folder::disk(path));
     }
     if name.split('/').count() > 2 {
-        bail!("`{name}` is neither a folder nor a hub id (`owner/model`)");
+        bail!("`{name}` is neither a folder, nor a file, nor a hub id (`owner/model`)");
     }
     let files = model_files(&progress::hub(), name, REVISION)
         .with_context(|| format!("model `{name}` is not a folder here; as a hub id"))?;
     Ok(Folder::disk(files.dir))
+}
+
+/// `owner/model/path/to/file.gguf` -> the hub id and the file.
+fn gguf(name: &str) -> Option<(&str, &str)> {
+    let (owner, rest) = name.split_once('/')?;
+    let (repo, file) = rest.split_once('/')?;
+    name.ends_with(".gguf").then_some((&name[..owner.len() + 1 + repo.len()], file))
 }
 
 /// The folder of an SAE.

@@ -249,9 +249,8 @@ fn open(folder: &Folder, file: &str) -> Result<Box<dyn Shard>> {
 /// The files that an index lists; names that lead out of the folder are refused.
 fn listed(folder: &Folder, index: &str) -> Result<BTreeSet<String>> {
     let fields = Fields::parse(&folder.path(index), &folder.read(index)?)?;
-    let wrong = || -> CoreError {
-        fields.wrong("weight_map", "an object of tensor names and file names")
-    };
+    let wrong =
+        || -> CoreError { fields.wrong("weight_map", "an object of tensor names and file names") };
     let Some(Value::Object(map)) = fields.get("weight_map") else { return Err(wrong().into()) };
     let mut files = BTreeSet::new();
     for file in map.values() {

@@ -28,6 +28,7 @@ mod kv_cache;
 mod load;
 mod loss;
 mod mask;
+mod means;
 mod mlp;
 mod norm;
 mod parameters;

@@ -7,6 +7,7 @@ use sae_core::ops::{Centre, Linear, linear};
 use crate::Result;
 use crate::config::DecoderConfig;
 use crate::heads::repeat_heads;
+use crate::means::mean_of_rows;
 use crate::weights::{Block, NormWeights, Weights};
 
 /// Which simplifications to make (TransformerLens, `from_pretrained`), in this order.
@@ -94,17 +95,24 @@ fn fold_norm(norm: &NormWeights, reader: &Linear, centre: Centre) -> Result<Line
     };
     let w = &reader.weight().to_dtype(DType::F32)?;
     let shift = match bias {
-        Some(bias) => Some(bias.unsqueeze(0)?.matmul(w)?.squeeze(0)?),
+        Some(bias) => Some(linear(&bias.unsqueeze(0)?, w, None)?.squeeze(0)?),
         None => None,
     };
     let b = match (reader.bias(), shift) {
         (Some(b), Some(shift)) => Some((b + shift)?),
         (b, shift) => shift.or_else(|| b.cloned()),
     };
-    let w = w.broadcast_mul(&gain.unsqueeze(1)?)?;
-    let w = match centre {
-        Centre::Mean => w.broadcast_sub(&w.mean_keepdim(0)?)?,
-        Centre::Zero => w,
+    let by_input = || w.broadcast_mul(&gain.unsqueeze(1)?);
+    // A map that is stored by output stays so: decoding reads it along its inputs.
+    let by_output = || w.t()?.broadcast_mul(gain);
+    let w = match (w.stride()[0], centre) {
+        (1, Centre::Mean) => centre_last(&by_output()?)?.t()?,
+        (1, Centre::Zero) => by_output()?.t()?,
+        (_, Centre::Mean) => {
+            let w = by_input()?;
+            w.broadcast_sub(&mean_of_rows(&w)?)?
+        }
+        (_, Centre::Zero) => by_input()?,
     };
     Ok(Linear::new(w.to_dtype(reader.weight().dtype())?, b)?)
 }

@@ -46,7 +46,8 @@ impl fmt::Display for TensorReport {
                 _ => parts.push(format!("{shown}; {more} more like these")),
             }
         };
-        let missing = |(name, want): &(String, Vec<usize>)| format!("no tensor `{name}`, expected {want:?}");
+        let missing =
+            |(name, want): &(String, Vec<usize>)| format!("no tensor `{name}`, expected {want:?}");
         list(self.missing.iter().map(missing).collect());
         let misshapen = |Misshapen { name, got, want }: &Misshapen| {
             format!("tensor `{name}` is {got:?}, expected {want:?}")

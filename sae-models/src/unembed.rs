@@ -8,6 +8,8 @@ use sae_core::ops::gemm::{Mat, gemm_tiled};
 use sae_core::ops::{F32s, is_cpu_f32, linear};
 use sae_core::{Error, Result};
 
+use crate::means::mean_of_rows;
+
 /// Up to so many rows the product is bound by reading the table.
 const FEW_ROWS: usize = 4;
 
@@ -42,7 +44,7 @@ impl Unembed {
     }
 
     pub(crate) fn centre_vocabulary(&mut self) -> Result<()> {
-        self.vocabulary_mean = Some(mean_row(&self.table)?);
+        self.vocabulary_mean = Some(mean_of_rows(&self.table)?.squeeze(0)?);
         if let Some(bias) = &self.logit_bias {
             self.logit_bias = Some(bias.broadcast_sub(&bias.mean_keepdim(0)?)?);
         }
@@ -136,20 +138,6 @@ impl Unembed {
             None => Ok(folded),
         }
     }
-}
-
-/// Mean over the vocabulary, `[d_model]`, summed in f32 whatever the table is kept in, some rows at a
-/// time.
-fn mean_row(table: &Tensor) -> Result<Tensor> {
-    const ROWS: usize = 1024;
-    let (d_vocab, d_model) = table.dims2()?;
-    let mut sum = Tensor::zeros(d_model, DType::F32, table.device())?;
-    for first in (0..d_vocab).step_by(ROWS) {
-        let rows = table.narrow(0, first, ROWS.min(d_vocab - first))?.to_dtype(DType::F32)?;
-        sum = (sum + rows.sum(0)?)?;
-    }
-    #[allow(clippy::cast_precision_loss)]
-    Ok((sum / d_vocab.max(1) as f64)?)
 }
 
 /// `y table^T - shift`, the shift applied while each tile is still in cache.

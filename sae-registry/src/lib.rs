@@ -5,7 +5,7 @@
 //! model or one SAE consists of, and return the folder it lies in.
 //!
 //! ```no_run
-//! use sae_registry::{Hub, model_files, sae_files};
+//! use sae_registry::{Hub, gguf_file, model_files, sae_files};
 //!
 //! let hub = Hub::from_env(); // HF_TOKEN, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, ...
 //! let model = model_files(&hub, "openai-community/gpt2", "main")?;
@@ -35,4 +35,4 @@ pub use dir::DirFetch;
 pub use error::Error;
 pub use hub::{Hub, Progress};
 pub use sae_core::fetch::{Fetch, FetchError, RemoteFile};
-pub use snapshot::{Snapshot, model_files, sae_files};
+pub use snapshot::{Snapshot, gguf_file, model_files, sae_files};

@@ -1,6 +1,7 @@
 //! The subcommands: each a few lines over a library function, with its arguments beside it.
 
 pub(crate) mod ablate;
+mod answer;
 pub(crate) mod attribute;
 pub(crate) mod cache;
 mod data;

@@ -61,6 +61,22 @@ impl Floats {
         }
     }
 
+    /// As [`Floats::extend`], from f16: unchanged where that is what is kept.
+    pub fn extend_f16(&mut self, values: impl Iterator<Item = f16>) {
+        match self {
+            Self::F16(all) => all.extend(values),
+            _ => self.extend(values.map(f16::to_f32)),
+        }
+    }
+
+    /// As [`Floats::extend`], from bf16: unchanged where that is what is kept.
+    pub fn extend_bf16(&mut self, values: impl Iterator<Item = bf16>) {
+        match self {
+            Self::BF16(all) => all.extend(values),
+            _ => self.extend(values.map(bf16::to_f32)),
+        }
+    }
+
     /// Add values of the same type at the end.
     ///
     /// # Errors
@@ -93,6 +109,15 @@ impl Floats {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The values in f32.
+    pub fn into_f32s(self) -> Vec<f32> {
+        match self {
+            Self::F32(all) => all,
+            Self::F16(all) => all.into_iter().map(f16::to_f32).collect(),
+            Self::BF16(all) => all.into_iter().map(bf16::to_f32).collect(),
+        }
     }
 
     /// The tensor that they are, without a copy.

@@ -156,12 +156,7 @@ fn few_rows<T: Half>(
 }
 
 /// Columns `col..col + width` of the product, by dot products.
-fn columns<T: Half>(
-    part: &mut [f32],
-    x: Mat<'_>,
-    w: Halves<'_, T>,
-    (col, width): (usize, usize),
-) {
+fn columns<T: Half>(part: &mut [f32], x: Mat<'_>, w: Halves<'_, T>, (col, width): (usize, usize)) {
     let mut wide = vec![0f32; GROUP * w.rows];
     for first in (0..width).step_by(GROUP) {
         let n = GROUP.min(width - first);

@@ -176,7 +176,10 @@ fn rms(metadata: &Metadata<'_>) -> Result<Map<String, Value>> {
             };
             put("attn_logit_softcapping", cap("attn_logit_softcapping", 50.0)?);
             put("final_logit_softcapping", cap("final_logit_softcapping", 30.0)?);
-            put("sliding_window", metadata.size("attention.sliding_window")?.unwrap_or(4096).into());
+            put(
+                "sliding_window",
+                metadata.size("attention.sliding_window")?.unwrap_or(4096).into(),
+            );
         }
         Architecture::Gemma3 => {
             put("sliding_window", metadata.need("attention.sliding_window")?.into());

@@ -63,10 +63,7 @@ impl Gguf {
         let Some(info) = self.header.tensors.get(names::ROPE_FACTORS).cloned() else {
             return Ok(None);
         };
-        match self.values(&info, WeightDtype::F32)? {
-            Floats::F32(values) => Ok(Some(values)),
-            _ => Ok(None),
-        }
+        Ok(Some(self.values(&info, WeightDtype::F32)?.into_f32s()))
     }
 
     fn values(&mut self, info: &TensorInfo, dtype: WeightDtype) -> Result<Floats> {

@@ -174,8 +174,16 @@ mod tests {
     fn names_go_there_and_back() {
         for (architecture, stored, published) in [
             (Architecture::Llama, "token_embd.weight", "model.embed_tokens.weight"),
-            (Architecture::Llama, "blk.11.ffn_norm.weight", "model.layers.11.post_attention_layernorm.weight"),
-            (Architecture::Gemma3, "blk.0.ffn_norm.weight", "model.layers.0.pre_feedforward_layernorm.weight"),
+            (
+                Architecture::Llama,
+                "blk.11.ffn_norm.weight",
+                "model.layers.11.post_attention_layernorm.weight",
+            ),
+            (
+                Architecture::Gemma3,
+                "blk.0.ffn_norm.weight",
+                "model.layers.0.pre_feedforward_layernorm.weight",
+            ),
             (Architecture::Qwen2, "blk.1.attn_k.bias", "model.layers.1.self_attn.k_proj.bias"),
             (Architecture::Gpt2, "blk.2.attn_qkv.bias", "h.2.attn.c_attn.bias"),
             (Architecture::Gpt2, "output_norm.bias", "ln_f.bias"),
@@ -189,7 +197,8 @@ mod tests {
     #[test]
     fn interleaved_heads_come_back_in_halves() -> Result<()> {
         // Two heads of four rows; the converter put rows 0 and 2 of each side by side.
-        let stored = Tensor::new(&[[0f32], [2.0], [1.0], [3.0], [4.0], [6.0], [5.0], [7.0]], &Device::Cpu)?;
+        let stored =
+            Tensor::new(&[[0f32], [2.0], [1.0], [3.0], [4.0], [6.0], [5.0], [7.0]], &Device::Cpu)?;
         let back = Undo::Interleaved { heads: 2 }.apply(stored)?;
         assert_eq!(back.dims(), [8, 1]);
         assert_eq!(back.flatten_all()?.to_vec1::<f32>()?, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);

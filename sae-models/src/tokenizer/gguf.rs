@@ -144,7 +144,10 @@ impl Metadata<'_> {
         }
         let split = splits::of(self.fields)?;
         let bpe = BPE::builder()
-            .vocab_and_merges(self.vocabulary().into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges)
+            .vocab_and_merges(
+                self.vocabulary().into_iter().collect::<tokenizers::models::bpe::Vocab>(),
+                merges,
+            )
             .ignore_merges(split.ignore_merges)
             .build()
             .map_err(problem)?;
@@ -169,7 +172,10 @@ impl Metadata<'_> {
         let vocabulary = self.vocabulary();
         let merges = self.merges(&vocabulary, scores);
         let mut bpe = BPE::builder()
-            .vocab_and_merges(vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges)
+            .vocab_and_merges(
+                vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(),
+                merges,
+            )
             .byte_fallback(self.types.contains(&BYTE))
             .fuse_unk(true);
         if let Some(unknown) = self.token("tokenizer.ggml.unknown_token_id")? {

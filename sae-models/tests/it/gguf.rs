@@ -10,10 +10,8 @@ use sae_models::{LoadOptions, Processing};
 
 use crate::families::{self, Checkpoint, D_HEAD, HEADS, KV_HEADS, Tensors, logits};
 
-pub(crate) const PLAIN: LoadOptions = LoadOptions {
-    processing: Processing::NONE,
-    weights: sae_models::WeightDtype::F32,
-};
+pub(crate) const PLAIN: LoadOptions =
+    LoadOptions { processing: Processing::NONE, weights: sae_models::WeightDtype::F32 };
 
 /// A GGUF file in the making.
 pub(crate) struct Gguf {
@@ -133,7 +131,8 @@ fn stored(arch: &str, name: &str, tensor: &Tensor) -> (String, Tensor) {
 fn every_architecture_gives_the_logits_of_the_checkpoint_it_was_made_from() {
     for checkpoint in families::all() {
         let dir = checkpoint.folder();
-        let file = converted(&checkpoint, GgmlDType::F32).write(&tempfile::tempdir().unwrap().keep());
+        let file =
+            converted(&checkpoint, GgmlDType::F32).write(&tempfile::tempdir().unwrap().keep());
         let what = architecture(&checkpoint);
         let want = logits(dir.path(), PLAIN);
         Tolerance::F32.check(&logits(&file, PLAIN), &want, what);
