@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use sae_core::Error as CoreError;
 use sae_core::io::{Fields, Folder, NamedTensors, TensorFile, TorchFile, WeightDtype};
 use serde_json::Value;
@@ -16,8 +18,10 @@ const FORMS: [[&str; 2]; 2] = [
     ["model.safetensors", "model.safetensors.index.json"],
     ["pytorch_model.bin", "pytorch_model.bin.index.json"],
 ];
-const EXPECTED: [&str; 5] =
-    [FORMS[0][0], FORMS[0][1], FORMS[1][0], FORMS[1][1], "a file that ends in .gguf"];
+/// The state dict of TransformerLens' own models.
+const STATE_DICT: &str = "model_final.pth";
+const EXPECTED: [&str; 6] =
+    [FORMS[0][0], FORMS[0][1], FORMS[1][0], FORMS[1][1], STATE_DICT, "a file that ends in .gguf"];
 
 /// One file of tensors.
 pub(crate) trait Shard {
@@ -75,6 +79,36 @@ impl Shard for TorchFile {
     }
 }
 
+/// Tensors that are made up: of any name and shape, the same for the same seed.
+struct Invented {
+    rng: ChaCha8Rng,
+}
+
+impl Invented {
+    /// Uniform values: gains near one, small biases, matrices that keep the size of what they
+    /// multiply.
+    #[allow(clippy::cast_precision_loss)]
+    fn tensor(&mut self, name: &str, shape: &[usize], dtype: WeightDtype) -> Result<Tensor> {
+        let narrowest = shape.iter().copied().min().unwrap_or(1).max(1);
+        let (mean, std) = match shape.len() {
+            1 if is_gain(name) => (1.0, 0.2),
+            1 => (0.0, 0.2),
+            _ => (0.0, 1.0 / (narrowest as f32).sqrt()),
+        };
+        let half_width = std * 3f32.sqrt();
+        let mut values = vec![0f32; shape.iter().product()];
+        let rng = &mut self.rng;
+        values.fill_with(|| mean + half_width * (2.0 * rng.random::<f32>() - 1.0));
+        let tensor = Tensor::from_vec(values, shape, &candle_core::Device::Cpu)?;
+        Ok(tensor.to_dtype(dtype.dtype())?)
+    }
+}
+
+/// Whether a vector of this name is the gain of a norm, in any family.
+fn is_gain(name: &str) -> bool {
+    name.ends_with(".w") || name.ends_with(".weight")
+}
+
 /// An open checkpoint. Tensors are read one at a time, each once.
 ///
 /// What does not fit is collected, and tensors of zeros stand in for it until [`Checkpoint::check`]
@@ -92,6 +126,8 @@ pub(crate) struct Checkpoint {
     report: TensorReport,
     /// Values that may still be asked for: twice those that are there.
     left: usize,
+    /// Every tensor is made up.
+    invented: Option<Invented>,
 }
 
 impl Checkpoint {
@@ -107,6 +143,9 @@ impl Checkpoint {
                 let path = folder.path(index);
                 return Ok(Self { path, ..Self::new(shards, dtype) });
             }
+        }
+        if folder.has(STATE_DICT) {
+            return Ok(Self::new(vec![open(folder, STATE_DICT)?], dtype));
         }
         Err(Error::NoWeights { path: folder.path(""), expected: &EXPECTED })
     }
@@ -132,7 +171,14 @@ impl Checkpoint {
             dtype,
             report: TensorReport::default(),
             left: there.saturating_mul(2),
+            invented: None,
         }
+    }
+
+    /// Every tensor that is asked for, with random values.
+    pub(crate) fn random(seed: u64) -> Self {
+        let invented = Some(Invented { rng: ChaCha8Rng::seed_from_u64(seed) });
+        Self { invented, ..Self::new(Vec::new(), WeightDtype::F32) }
     }
 
     /// Prefixes that the model's tensors may have; the first that any tensor has counts.
@@ -148,7 +194,7 @@ impl Checkpoint {
 
     /// Gains of norms are stored whole, also by families that publish them less one.
     pub(crate) fn gains_are_whole(&self) -> bool {
-        self.shards.iter().any(|shard| shard.gains_are_whole())
+        self.invented.is_some() || self.shards.iter().any(|shard| shard.gains_are_whole())
     }
 
     /// The tensor `name` under the prefix: vectors in f32, the rest as matrices are kept.
@@ -195,6 +241,9 @@ impl Checkpoint {
     }
 
     fn named(&mut self, name: String, shape: &[usize], dtype: WeightDtype) -> Result<Tensor> {
+        if let Some(invented) = &mut self.invented {
+            return invented.tensor(&name, shape, dtype);
+        }
         self.used.insert(name.clone());
         let wanted = shape.iter().try_fold(1usize, |n, axis| n.checked_mul(*axis));
         let left = wanted.and_then(|n| self.left.checked_sub(n));
@@ -239,7 +288,8 @@ impl Checkpoint {
 }
 
 fn open(folder: &Folder, file: &str) -> Result<Box<dyn Shard>> {
-    Ok(match (file.ends_with(".bin"), folder) {
+    let by_torch = file.ends_with(".bin") || file.ends_with(".pth");
+    Ok(match (by_torch, folder) {
         (true, Folder::Disk(dir)) => Box::new(TorchFile::open(&dir.join(file))?),
         (true, _) => Box::new(TorchFile::from_bytes(folder.path(file), folder.read(file)?)?),
         (false, _) => Box::new(folder.tensors(file)?),

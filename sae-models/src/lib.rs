@@ -13,6 +13,7 @@
 //! ```
 
 mod attention;
+mod attribution;
 mod block;
 mod checkpoint;
 mod config;
@@ -44,7 +45,8 @@ pub mod tokenizer;
 mod unembed;
 mod weights;
 
-pub use config::{DecoderConfig, LayerAttention};
+pub use attribution::{CachedRun, Stack, StackOptions, Sublayers};
+pub use config::{DecoderConfig, LayerAttention, MlpActivation};
 pub use decoder::Decoder;
 pub use error::{Error, Result};
 pub use family::FAMILIES;

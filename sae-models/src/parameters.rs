@@ -1,8 +1,8 @@
 //! The weights under TransformerLens' names and shapes.
 
 use candle_core::{DType, Device, Tensor};
-use sae_core::Result;
 use sae_core::ops::{Centre, Linear};
+use sae_core::{Error, Result};
 
 use crate::decoder::Decoder;
 use crate::weights::NormWeights;
@@ -69,13 +69,18 @@ impl Decoder {
         }
         put("attn.W_O", wide(&block.attn_out)?.reshape((h, e, spec.d_model))?);
         put("attn.b_O", bias(&block.attn_out)?);
-        if let Some(gate) = &block.mlp.gate {
+        let Some(mlp) = &block.mlp else { return Ok(()) };
+        if let Some(gate) = &mlp.gate {
             put("mlp.W_gate", wide(gate)?);
         }
-        put("mlp.W_in", wide(&block.mlp.input)?);
-        put("mlp.b_in", bias(&block.mlp.input)?);
-        put("mlp.W_out", wide(&block.mlp.output)?);
-        put("mlp.b_out", bias(&block.mlp.output)?);
+        put("mlp.W_in", wide(&mlp.input)?);
+        put("mlp.b_in", bias(&mlp.input)?);
+        if let Some(NormWeights::Affine { gain, bias }) = &mlp.norm {
+            put("mlp.ln.w", gain.clone());
+            bias.iter().for_each(|bias| put("mlp.ln.b", bias.clone()));
+        }
+        put("mlp.W_out", wide(&mlp.output)?);
+        put("mlp.b_out", bias(&mlp.output)?);
         Ok(())
     }
 
@@ -96,6 +101,22 @@ impl Decoder {
     /// Another width than `d_model`.
     pub fn project_to_logits(&self, directions: &Tensor) -> Result<Tensor> {
         self.weights.unembed.project(directions)
+    }
+
+    /// The directions of tokens' logits in the residual stream, columns of `W_U` as processed:
+    /// `tokens` of any shape -> `[.., d_model]`.
+    ///
+    /// # Errors
+    /// A token that the vocabulary does not have.
+    pub fn tokens_to_residual_directions(&self, tokens: &Tensor) -> Result<Tensor> {
+        let flat = tokens.to_dtype(DType::U32)?.flatten_all()?;
+        let d_vocab = self.config.spec.d_vocab;
+        if let Some(token) = flat.to_vec1::<u32>()?.into_iter().find(|id| *id as usize >= d_vocab) {
+            return Err(Error::TokenOutOfRange { token, d_vocab });
+        }
+        let mut shape = tokens.dims().to_vec();
+        shape.push(self.config.spec.d_model);
+        Ok(self.weights.unembed.columns(&flat)?.reshape(shape)?)
     }
 
     /// `W_U` as processed, `[d_model, d_vocab]`: the directions of logits in the residual stream.

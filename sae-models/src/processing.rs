@@ -40,6 +40,17 @@ impl Processing {
     };
 }
 
+impl Processing {
+    /// Those that keep what the model computes. Where positions are added behind a norm
+    /// (Shortformer) what the norm's readers get has no mean of zero: nothing is folded or centred.
+    pub(crate) fn possible(self, config: &DecoderConfig) -> Self {
+        match config.shortformer {
+            true => Self { fold_value_biases: self.fold_value_biases, ..Self::NONE },
+            false => self,
+        }
+    }
+}
+
 impl Default for Processing {
     fn default() -> Self {
         Self::DEFAULT
@@ -53,20 +64,29 @@ pub(crate) fn process(
     how: Processing,
 ) -> Result<()> {
     let norm = config.norm;
-    let centre_writing = how.center_writing_weights && norm == Centre::Mean;
+    let how = how.possible(config);
+    let centre_writing =
+        how.center_writing_weights && norm == Centre::Mean && config.final_norm == Centre::Mean;
     for block in &mut weights.blocks {
         if how.fold_ln {
             let ln1 = std::mem::take(&mut block.ln1);
             block.qkv = fold_norm(&ln1, &block.qkv, norm)?;
-            let (ln2, mlp) = (std::mem::take(&mut block.ln2), &mut block.mlp);
-            mlp.input = fold_norm(&ln2, &mlp.input, norm)?;
-            if let Some(gate) = &mlp.gate {
-                mlp.gate = Some(fold_norm(&ln2, gate, Centre::Zero)?);
+            let ln2 = std::mem::take(&mut block.ln2);
+            if let Some(mlp) = &mut block.mlp {
+                mlp.input = fold_norm(&ln2, &mlp.input, norm)?;
+                if let Some(gate) = &mlp.gate {
+                    mlp.gate = Some(fold_norm(&ln2, gate, Centre::Zero)?);
+                }
+                if let Some(inner) = mlp.norm.replace(NormWeights::Folded) {
+                    mlp.output = fold_norm(&inner, &mlp.output, norm)?;
+                }
             }
         }
         if centre_writing {
             block.attn_out = centre_writer(&block.attn_out)?;
-            block.mlp.output = centre_writer(&block.mlp.output)?;
+            if let Some(mlp) = &mut block.mlp {
+                mlp.output = centre_writer(&mlp.output)?;
+            }
         }
         if how.fold_value_biases {
             fold_value_biases(block, &config.spec)?;
@@ -78,7 +98,7 @@ pub(crate) fn process(
         weights.embed.positions = positions;
     }
     if how.fold_ln {
-        weights.unembed.centre_input = norm == Centre::Mean;
+        weights.unembed.centre_input = config.final_norm == Centre::Mean;
         weights.unembed.folded = true;
     }
     if how.center_unembed && config.logit_cap.is_none() {

@@ -104,6 +104,21 @@ impl Unembed {
         self.directions(&x)
     }
 
+    /// Columns of `W_U` as processed, `[d_model]` each: `[token, d_model]`.
+    pub(crate) fn columns(&self, tokens: &Tensor) -> Result<Tensor> {
+        let mut rows = self.table.index_select(tokens, 0)?.to_dtype(DType::F32)?;
+        if let Some(mean) = &self.vocabulary_mean {
+            rows = rows.broadcast_sub(mean)?;
+        }
+        if self.folded {
+            rows = rows.broadcast_mul(&self.gain)?;
+        }
+        if self.centre_input {
+            rows = rows.broadcast_sub(&rows.mean_keepdim(D::Minus1)?)?;
+        }
+        Ok(rows)
+    }
+
     /// `W_U` as TransformerLens holds it after processing, `[d_model, d_vocab]`.
     pub(crate) fn w_u(&self) -> Result<Tensor> {
         let mut table = self.table.to_dtype(DType::F32)?;

@@ -25,7 +25,7 @@ pub(super) fn gemma(fields: &Fields) -> Result<DecoderConfig> {
         Some("gelu") => Activation::GeluErf,
         Some(_) => return Err(fields.wrong("hidden_activation", "gelu_pytorch_tanh").into()),
     };
-    Ok(DecoderConfig { activation, grouped_query: true, ..config })
+    Ok(DecoderConfig { activation: activation.into(), grouped_query: true, ..config })
 }
 
 /// Gemma 2: norms on both sides, soft caps, windows in even layers.

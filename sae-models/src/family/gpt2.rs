@@ -76,11 +76,12 @@ pub(super) fn weights(
             attn_out: conv1d(file, &at("attn.c_proj"), heads, d)?,
             ln1_post: None,
             ln2: layer_norm(file, &at("ln_2"), d)?,
-            mlp: Mlp {
+            mlp: Some(Mlp {
                 gate: None,
+                norm: None,
                 input: conv1d(file, &at("mlp.c_fc"), d, m)?,
                 output: conv1d(file, &at("mlp.c_proj"), m, d)?,
-            },
+            }),
             ln2_post: None,
         });
     }

@@ -93,11 +93,12 @@ pub(super) fn weights(
             attn_out: linear(file, &at("attn.attention.out_proj"), (d, d), Bias::Yes)?,
             ln1_post: None,
             ln2: layer_norm(file, &at("ln_2"), d)?,
-            mlp: Mlp {
+            mlp: Some(Mlp {
                 gate: None,
+                norm: None,
                 input: linear(file, &at("mlp.c_fc"), (d, m), Bias::Yes)?,
                 output: linear(file, &at("mlp.c_proj"), (m, d), Bias::Yes)?,
-            },
+            }),
             ln2_post: None,
         });
     }

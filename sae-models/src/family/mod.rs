@@ -6,6 +6,7 @@ mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
 mod gptj;
+mod hooked;
 mod llama;
 mod opt;
 mod parts;
@@ -29,7 +30,10 @@ struct Family {
     weights: fn(&Fields, &DecoderConfig, &mut Checkpoint) -> Result<Weights>,
 }
 
-static TABLE: [Family; 15] = [
+/// TransformerLens' own format, whose configurations name no family.
+const OWN: &str = "hooked_transformer";
+
+static TABLE: [Family; 16] = [
     Family { model_type: "gpt2", config: gpt2::config, weights: gpt2::weights },
     Family { model_type: "gpt_neo", config: gpt_neo::config, weights: gpt_neo::weights },
     Family { model_type: "gpt_neox", config: gpt_neox::config, weights: gpt_neox::weights },
@@ -44,6 +48,7 @@ static TABLE: [Family; 15] = [
     Family { model_type: "gemma2", config: gemma::gemma2, weights: gemma::weights },
     Family { model_type: "gemma3_text", config: gemma::gemma3, weights: gemma::weights },
     Family { model_type: "gemma3", config: gemma::gemma3_vision, weights: gemma::weights },
+    Family { model_type: OWN, config: hooked::config, weights: hooked::weights },
     Family { model_type: "phi3", config: llama::phi3, weights: llama::weights },
 ];
 
@@ -80,7 +85,8 @@ pub(crate) fn read(folder: &Folder, dtype: WeightDtype) -> Result<(DecoderConfig
 /// The family that a configuration names.
 fn of(fields: &Fields) -> Result<&'static Family> {
     const FIELD: &str = "model_type";
-    let Some(got) = fields.text(FIELD)? else {
+    let own = hooked::is_own(fields).then(|| OWN.to_owned());
+    let Some(got) = own.map_or_else(|| fields.text(FIELD), |own| Ok(Some(own)))? else {
         return Err(fields.wrong(FIELD, "the name of a model family").into());
     };
     TABLE.iter().find(|family| family.model_type == got).ok_or_else(|| Error::UnknownFamily {
@@ -90,6 +96,12 @@ fn of(fields: &Fields) -> Result<&'static Family> {
         got,
         known: &FAMILIES,
     })
+}
+
+/// A model of the shape that a configuration describes, with random weights.
+pub(crate) fn random(fields: &Fields, seed: u64) -> Result<(DecoderConfig, Weights)> {
+    let family = of(fields)?;
+    weights(family, fields, (family.config)(fields)?, Checkpoint::random(seed))
 }
 
 fn weights(

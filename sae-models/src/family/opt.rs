@@ -65,11 +65,12 @@ pub(super) fn weights(
             attn_out: linear(file, &at("self_attn.out_proj"), (d, d), Bias::Yes)?,
             ln1_post: None,
             ln2: layer_norm(file, &at("final_layer_norm"), d)?,
-            mlp: Mlp {
+            mlp: Some(Mlp {
                 gate: None,
+                norm: None,
                 input: linear(file, &at("fc1"), (d, m), Bias::Yes)?,
                 output: linear(file, &at("fc2"), (m, d), Bias::Yes)?,
-            },
+            }),
             ln2_post: None,
         });
     }

@@ -4,6 +4,7 @@ mod gguf;
 mod padding;
 mod settings;
 mod splits;
+mod stream;
 
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use sae_core::tokenize::Tokenize;
 
 pub use padding::{PaddingSide, attention_mask};
 pub use settings::Special;
+pub use stream::TextStream;
 
 use crate::{Error, Result};
 

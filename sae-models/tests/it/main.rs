@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod decoder;
+mod every_family;
 mod families;
 mod generation;
 mod gguf;
@@ -12,3 +13,4 @@ mod half;
 mod memory;
 mod real;
 mod sampling;
+mod toy;
