@@ -9,6 +9,7 @@ use crate::commands::demo::DemoArgs;
 use crate::commands::eval::EvalArgs;
 use crate::commands::features::FeatureArgs;
 use crate::commands::info::InfoArgs;
+use crate::commands::models::ModelsArgs;
 use crate::commands::neuronpedia::Neuronpedia;
 use crate::commands::pca::PcaArgs;
 use crate::commands::run::RunArgs;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Features(FeatureArgs),
     /// The configuration of an SAE.
     Info(InfoArgs),
+    /// The models that are known by name, with their dimensions.
+    Models(ModelsArgs),
     /// How good an SAE is: SAELens' metrics on a dataset.
     Eval(EvalArgs),
     /// How often, how strongly and where features fire on a dataset.

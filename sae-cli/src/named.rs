@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use sae_core::io::Folder;
-use sae_registry::{gguf_file, model_files, sae_files};
+use sae_core::io::{Fields, Folder};
+use sae_models::KnownModel;
+use sae_registry::{gguf_file, model_files, sae_files, tokenizer_files};
 
 use crate::{embedded, progress};
 
@@ -28,8 +29,31 @@ pub(crate) fn model(name: &str) -> Result<Folder> {
     if name.split('/').count() > 2 {
         bail!("`{name}` is neither a folder, nor a file, nor a hub id (`owner/model`)");
     }
-    let files = model_files(&progress::hub(), name, REVISION)
+    // What no folder and no hub id is called (those have an owner) must be a name that is known.
+    let id = match KnownModel::named(name) {
+        Ok(known) => known.hub_id,
+        Err(unknown) if !name.contains('/') => {
+            let context = "neither a folder nor a file here, nor a hub id (`owner/model`)";
+            return Err(anyhow::Error::new(unknown).context(format!("`{name}` is {context}")));
+        }
+        Err(_) => name,
+    };
+    let files = model_files(&progress::hub(), id, REVISION)
         .with_context(|| format!("model `{name}` is not a folder here; as a hub id"))?;
+    Ok(Folder::disk(files.dir))
+}
+
+/// The folder of a model's tokenizer: the model's own, or that of the repository which TransformerLens'
+/// configurations name.
+pub(crate) fn tokenizer(model: &Folder) -> Result<Folder> {
+    const CONFIG: &str = "config.json";
+    if model.has("tokenizer.json") || !model.has(CONFIG) {
+        return Ok(model.clone());
+    }
+    let config = Fields::parse(&model.path(CONFIG), &model.read(CONFIG)?)?;
+    let Some(id) = config.text("tokenizer_name")? else { return Ok(model.clone()) };
+    let files = tokenizer_files(&progress::hub(), &id, REVISION)
+        .with_context(|| format!("the model's tokenizer, `{id}`"))?;
     Ok(Folder::disk(files.dir))
 }
 

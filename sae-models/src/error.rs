@@ -32,6 +32,14 @@ pub enum Error {
         /// The one of them with the most similar name.
         nearest: &'static str,
     },
+    /// A name that no known model has.
+    #[error("no model is called `{got}`; near are {}", quoted(nearest))]
+    UnknownModel {
+        /// The name.
+        got: String,
+        /// Known names that are most like it.
+        nearest: Vec<&'static str>,
+    },
     /// Tensors of a checkpoint that do not fit the model.
     #[error("{path}: {report}", path = path.display())]
     Tensors {
@@ -124,6 +132,10 @@ pub(crate) fn nearest(got: &str, known: &'static [&'static str]) -> &'static str
     let likeness = |name: &&&'static str| strsim::jaro_winkler(&got.to_lowercase(), name);
     let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     best.copied().unwrap_or_default()
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn names(files: &[PathBuf]) -> String {

@@ -20,6 +20,9 @@ const WEIGHTS: [[&str; 2]; 2] = [
     ["pytorch_model.bin", "pytorch_model.bin.index.json"],
 ];
 
+/// The state dict of TransformerLens' own models.
+const STATE_DICT: &str = "model_final.pth";
+
 /// Files of one revision, all in one local folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -34,7 +37,7 @@ pub struct Snapshot {
 /// Fetches what a model is loaded from: `config.json`, the tokenizer files that exist, and weights in
 /// the first of these forms that the repository has: `model.safetensors`,
 /// `model.safetensors.index.json` with all its shards, `pytorch_model.bin`,
-/// `pytorch_model.bin.index.json` with all its shards.
+/// `pytorch_model.bin.index.json` with all its shards, `model_final.pth`.
 ///
 /// # Errors
 /// [`Error::Fetch`] if a file is absent or out of reach, [`Error::Index`] or [`Error::EmptyIndex`]
@@ -61,11 +64,34 @@ pub fn model_files(fetch: &dyn Fetch, repo_id: &str, revision: &str) -> Result<S
                 return Ok(gather.finish(shards));
             }
         }
+        if gather.want(STATE_DICT)?.is_some() {
+            return Ok(gather.finish([STATE_DICT.to_owned()]));
+        }
         // Names the usual file if the repository has none of the forms.
         match usual {
             Some(e) => Err(e.into()),
             None => Ok(gather.finish([])),
         }
+    })
+}
+
+/// Fetches a tokenizer alone: `tokenizer.json`, and what says which tokens are special.
+///
+/// # Errors
+/// As [`model_files`].
+pub fn tokenizer_files(
+    fetch: &dyn Fetch,
+    repo_id: &str,
+    revision: &str,
+) -> Result<Snapshot, Error> {
+    settled(|| {
+        let mut gather = Gather::new(fetch, repo_id, revision, "");
+        let [tokenizer, rest @ ..] = TOKENIZER_FILES;
+        gather.need(tokenizer)?;
+        for name in rest {
+            gather.want(name)?;
+        }
+        Ok(gather.finish([]))
     })
 }
 

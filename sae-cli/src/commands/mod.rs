@@ -9,6 +9,7 @@ pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod features;
 pub(crate) mod info;
+pub(crate) mod models;
 pub(crate) mod neuronpedia;
 pub(crate) mod pca;
 pub(crate) mod run;
@@ -35,6 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Run(run) => run::run(run, args.json),
         Command::Features(features) => features::features(features, args.json),
         Command::Info(info) => info::info(info, args.json),
+        Command::Models(models) => models::models(models, args.json),
         Command::Eval(eval) => eval::eval(eval, args.json),
         Command::Stats(stats) => stats::stats(stats, args.json),
         Command::Attribute(attribute) => attribute::attribute(attribute, args.json),

@@ -13,7 +13,7 @@ use crate::named;
 
 #[derive(Debug, Args)]
 pub(crate) struct Names {
-    /// The model: a folder, a GGUF file, a hub id, or `demo`.
+    /// The model: a folder, a GGUF file, a hub id, a name (see `sae models`), or `demo`.
     #[arg(long, default_value = named::DEMO)]
     pub(crate) model: String,
     /// The SAE: a folder, a hub id with a path, or `demo`, which is also meant where the model is.
@@ -66,7 +66,7 @@ pub(crate) fn model(names: &Names) -> Result<(Decoder, Arc<Tokenizer>)> {
     let folder = named::model(&names.model)?;
     let options = ModelOptions { processing, weights: names.dtype.into() };
     let model = Decoder::load_with(&folder, options)?;
-    let tokenizer = Arc::new(Tokenizer::load(&folder, model.spec().n_ctx)?);
+    let tokenizer = Arc::new(Tokenizer::load(&named::tokenizer(&folder)?, model.spec().n_ctx)?);
     Ok((model, tokenizer))
 }
 
