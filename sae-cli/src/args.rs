@@ -10,6 +10,7 @@ use crate::commands::eval::EvalArgs;
 use crate::commands::features::FeatureArgs;
 use crate::commands::info::InfoArgs;
 use crate::commands::list::ListArgs;
+use crate::commands::models::ModelsArgs;
 use crate::commands::neuronpedia::Neuronpedia;
 use crate::commands::pca::PcaArgs;
 use crate::commands::push::PushArgs;
@@ -70,6 +71,8 @@ pub(crate) enum Command {
     /// Each SAE is one commit, in a folder named as its id; a README.md is written if there is none.
     /// HF_TOKEN must have the right to write.
     Push(PushArgs),
+    /// The models that are known by name, with their dimensions.
+    Models(ModelsArgs),
     /// How good an SAE is: SAELens' metrics on a dataset.
     Eval(EvalArgs),
     /// How often, how strongly and where features fire on a dataset.

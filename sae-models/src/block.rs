@@ -11,7 +11,7 @@ use crate::kv_cache::KvCache;
 use crate::mask::Visible;
 use crate::norm::norm;
 use crate::rotary::Rotation;
-use crate::weights::{Block, NormWeights};
+use crate::weights::{Block, Mlp, NormWeights};
 
 /// What a block needs besides its input.
 pub(crate) struct Context<'m> {
@@ -20,6 +20,8 @@ pub(crate) struct Context<'m> {
     pub(crate) block: &'m Block,
     pub(crate) layer: u16,
     pub(crate) visible: &'m Visible,
+    /// What queries and keys read besides the residual stream, `[batch, pos, d_model]` (Shortformer).
+    pub(crate) positions: Option<&'m Tensor>,
     /// Rotation of queries and keys, where positions are not learned.
     pub(crate) rotation: Option<&'m Rotation>,
 }
@@ -52,6 +54,10 @@ impl Context<'_> {
             return Ok(None);
         }
         let resid_mid = (&resid_pre + attn_out)?;
+        let Some(mlp) = &self.block.mlp else {
+            let resid_post = hooks.at(self.at(Site::ResidPost), resid_mid)?;
+            return Ok((!hooks.finished()).then_some(resid_post));
+        };
         let (resid_mid, mlp_reads) = if self.config.parallel {
             (resid_mid, resid_pre)
         } else {
@@ -61,13 +67,13 @@ impl Context<'_> {
         if hooks.finished() {
             return Ok(None);
         }
-        let mlp_out = self.mlp_out(mlp_reads, hooks)?;
+        let mlp_out = self.mlp_out(mlp, mlp_reads, hooks)?;
         let resid_post = hooks.at(self.at(Site::ResidPost), (resid_mid + mlp_out)?)?;
         Ok((!hooks.finished()).then_some(resid_post))
     }
 
     /// What the MLP adds, from the residual stream that it reads.
-    fn mlp_out(&self, resid: Tensor, hooks: &mut Cursor<'_, '_>) -> Result<Tensor> {
+    fn mlp_out(&self, mlp: &Mlp, resid: Tensor, hooks: &mut Cursor<'_, '_>) -> Result<Tensor> {
         let x = match self.flags.use_hook_mlp_in {
             true => hooks.at(self.at(Site::MlpIn), resid)?,
             false => resid,
@@ -75,7 +81,7 @@ impl Context<'_> {
         let at = (self.at(Site::Ln2Scale), self.at(Site::Ln2Normalized));
         let x = norm(&x, self.norm(), &self.block.ln2, at, hooks)?;
         let x = hooks.at(self.at(Site::MlpHookIn), x)?;
-        let out = self.mlp(&x, hooks)?;
+        let out = self.mlp(mlp, &x, hooks)?;
         let out = hooks.at(self.at(Site::MlpHookOut), out)?;
         let at = [self.at(Site::Ln2PostScale), self.at(Site::Ln2PostNormalized)];
         let out = self.post_norm(out, self.block.ln2_post.as_ref(), at, hooks)?;

@@ -17,7 +17,14 @@ pub struct DecoderConfig {
     /// Attention and MLP both read the block's input; otherwise the MLP reads what attention left.
     pub parallel: bool,
     /// Activation function of the MLP.
-    pub activation: Activation,
+    pub activation: MlpActivation,
+    /// Blocks have no MLP.
+    pub attn_only: bool,
+    /// How the norm before the unembedding centres.
+    pub final_norm: Centre,
+    /// Learned positions are added to what queries and keys read, not to the residual stream
+    /// (Press et al. 2021, Shortformer).
+    pub shortformer: bool,
     /// The MLP multiplies its activations by a second, linear branch.
     pub gated_mlp: bool,
     /// Queries and keys are normalised head by head before they are rotated.
@@ -34,6 +41,25 @@ pub struct DecoderConfig {
     pub logit_cap: Option<f64>,
     /// TransformerLens holds keys and values of this model by key/value head (`_W_K`, `_W_V`).
     pub grouped_query: bool,
+}
+
+/// What an MLP makes of its pre-activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MlpActivation {
+    /// A function of each value alone.
+    Pointwise(Activation),
+    /// `x softmax(x)` over the width of the MLP (Elhage et al. 2022, Softmax Linear Units).
+    Solu {
+        /// A LayerNorm follows (TransformerLens' `solu_ln`).
+        normed: bool,
+    },
+}
+
+impl From<Activation> for MlpActivation {
+    fn from(activation: Activation) -> Self {
+        Self::Pointwise(activation)
+    }
 }
 
 /// What differs between the attention of two layers.
@@ -60,7 +86,10 @@ impl DecoderConfig {
             norm,
             norm_eps,
             parallel: false,
-            activation,
+            activation: activation.into(),
+            attn_only: false,
+            final_norm: norm,
+            shortformer: false,
             gated_mlp: false,
             qk_norm: false,
             post_norms: false,

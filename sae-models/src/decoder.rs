@@ -17,6 +17,14 @@ use crate::positions::Positions;
 use crate::processing::Processing;
 use crate::weights::{NormWeights, Weights};
 
+/// What the blocks of one run have in common.
+struct Setting<'r> {
+    visible: &'r Visible,
+    positions: &'r Positions,
+    /// What queries and keys read besides the residual stream (Shortformer).
+    read: Option<&'r Tensor>,
+}
+
 /// A decoder-only transformer with TransformerLens' hooks. Cloning shares the weights.
 #[derive(Clone, Debug)]
 pub struct Decoder {
@@ -28,6 +36,7 @@ pub struct Decoder {
 
 impl Decoder {
     pub(crate) fn new(config: DecoderConfig, weights: Weights, processing: Processing) -> Self {
+        let processing = processing.possible(&config);
         Self { config, weights, processing, flags: Flags::default() }
     }
 
@@ -88,21 +97,29 @@ impl Decoder {
         if hooks.finished() {
             return Ok(hooks.done(None, None));
         }
-        let resid = match self.weights.embed.positions(batch, positions)? {
-            Some(learned) => (embed + hooks.at(HookName::POS_EMBED, learned)?)?,
-            None => embed,
+        let learned =
+            self.weights.embed.positions(batch.ids().dims2()?, batch.mask(), positions)?;
+        let learned = match learned {
+            Some(learned) => Some(hooks.at(HookName::POS_EMBED, learned)?),
+            None => None,
         };
         if hooks.finished() {
             return Ok(hooks.done(None, None));
         }
-        self.blocks(resid, 0, (visible, positions), past, plan, hooks)
+        let (resid, read) = match learned {
+            Some(learned) if self.config.shortformer => (embed, Some(learned)),
+            Some(learned) => ((embed + learned)?, None),
+            None => (embed, None),
+        };
+        let setting = Setting { visible, positions, read: read.as_ref() };
+        self.blocks(resid, 0, setting, past, plan, hooks)
     }
 
     fn blocks(
         &self,
         resid: Tensor,
         from: u16,
-        (visible, positions): (&Visible, &Positions),
+        Setting { visible, positions, read }: Setting<'_>,
         mut past: Option<&mut KvCache>,
         plan: &Plan<'_>,
         mut hooks: Cursor<'_, '_>,
@@ -118,7 +135,8 @@ impl Decoder {
             let block = &self.weights.blocks[usize::from(layer)];
             let (config, flags) = (&self.config, self.flags);
             let rotation = rotations.get(config.attention[usize::from(layer)].rotation);
-            let context = Context { config, flags, block, layer, visible, rotation };
+            let context =
+                Context { config, flags, block, layer, visible, positions: read, rotation };
             match context.forward(x, past.as_deref_mut(), &mut hooks)? {
                 Some(out) => x = out,
                 None => return Ok(hooks.done(None, None)),
@@ -142,7 +160,7 @@ impl Decoder {
             _ => x,
         };
         let eps = self.config.norm_eps;
-        let x = norm(&x, (self.config.norm, eps), &NormWeights::Folded, at, &mut hooks)?;
+        let x = norm(&x, (self.config.final_norm, eps), &NormWeights::Folded, at, &mut hooks)?;
         if hooks.finished() {
             return Ok(hooks.done(None, None));
         }
@@ -216,8 +234,12 @@ impl HookedModel for Decoder {
         let (prompts, pos, _) = resid.dims3()?;
         let bytes = mask.map(|mask| mask.to_dtype(DType::U8)).transpose()?;
         let positions = Positions::new(pos, bytes.as_ref(), &vec![0; prompts])?;
-        let hooks = Cursor::new(plan, None);
-        self.blocks(resid.clone(), from, (&visible, &positions), None, plan, hooks)
+        let read = match self.config.shortformer {
+            true => self.weights.embed.positions((prompts, pos), bytes.as_ref(), &positions)?,
+            false => None,
+        };
+        let setting = Setting { visible: &visible, positions: &positions, read: read.as_ref() };
+        self.blocks(resid.clone(), from, setting, None, plan, Cursor::new(plan, None))
     }
 
     fn unembed(&self, resid: &Tensor) -> Result<Tensor> {
@@ -226,7 +248,7 @@ impl HookedModel for Decoder {
             let got = resid.dims().to_vec();
             return Err(Error::WrongWidth { what: "the residual stream", got, want: d_model });
         }
-        let x = normalize(resid, self.config.norm, self.config.norm_eps, None)?;
+        let x = normalize(resid, self.config.final_norm, self.config.norm_eps, None)?;
         self.capped(self.weights.unembed.logits(&self.weights.unembed.read(&x)?)?)
     }
 }

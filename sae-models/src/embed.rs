@@ -1,7 +1,6 @@
 //! Token and position embeddings.
 
 use candle_core::{D, DType, Tensor};
-use sae_core::model::Batch;
 use sae_core::{Error, Result};
 
 use crate::positions::Positions;
@@ -33,15 +32,20 @@ impl Embed {
             return Err(Error::TokenOutOfRange { token, d_vocab });
         }
         let (batch, pos) = ids.dims2()?;
-        let rows = self.as_used(&self.tokens.index_select(&flat, 0)?)?;
+        let rows = self.tokens.index_select(&flat, 0)?.to_dtype(DType::F32)?;
+        let rows = self.as_used(&rows)?;
         Ok(rows.reshape((batch, pos, d_model))?)
     }
 
-    /// Learned position embeddings of new tokens, `[batch, pos, d_model]`, zero where masked;
+    /// Learned position embeddings of new tokens, `[batch, pos, d_model]`, zero where `mask` is 0;
     /// `None` where positions are not learned.
-    pub(crate) fn positions(&self, batch: &Batch, ids: &Positions) -> Result<Option<Tensor>> {
+    pub(crate) fn positions(
+        &self,
+        (prompts, pos): (usize, usize),
+        mask: Option<&Tensor>,
+        ids: &Positions,
+    ) -> Result<Option<Tensor>> {
         let Some(table) = &self.positions else { return Ok(None) };
-        let (prompts, pos) = batch.ids().dims2()?;
         let d_model = table.dim(1)?;
         let rows = match ids {
             Positions::Shared { first, n } => {
@@ -53,13 +57,13 @@ impl Embed {
                 table.index_select(&ids, 0)?.reshape((prompts, pos, d_model))?
             }
         };
-        let Some(mask) = batch.mask() else { return Ok(Some(rows)) };
+        let Some(mask) = mask else { return Ok(Some(rows)) };
         Ok(Some(rows.broadcast_mul(&mask.to_dtype(DType::F32)?.unsqueeze(D::Minus1)?)?))
     }
 
     /// `W_E` as the model uses it, `[d_vocab, d_model]`.
     pub(crate) fn w_e(&self) -> Result<Tensor> {
-        self.as_used(&self.tokens)
+        self.as_used(&self.tokens.to_dtype(DType::F32)?)
     }
 
     fn as_used(&self, rows: &Tensor) -> Result<Tensor> {

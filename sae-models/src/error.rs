@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::report::TensorReport;
+
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -13,14 +15,69 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] sae_core::Error),
     /// A model family that is not built.
-    #[error("{path}: model_type `{got}` is not supported, expected one of {}", known.join(", "), path = path.display())]
+    #[error(
+        "{path}: {field} `{got}` is not supported, expected one of {}; the nearest is `{nearest}`",
+        known.join(", "),
+        path = path.display()
+    )]
     UnknownFamily {
         /// The configuration.
         path: PathBuf,
+        /// The field that names the family.
+        field: &'static str,
         /// What it says.
         got: String,
         /// The families that are built.
         known: &'static [&'static str],
+        /// The one of them with the most similar name.
+        nearest: &'static str,
+    },
+    /// A name that no known model has.
+    #[error("no model is called `{got}`; near are {}", quoted(nearest))]
+    UnknownModel {
+        /// The name.
+        got: String,
+        /// Known names that are most like it.
+        nearest: Vec<&'static str>,
+    },
+    /// Tensors of a checkpoint that do not fit the model.
+    #[error("{path}: {report}", path = path.display())]
+    Tensors {
+        /// The checkpoint: its file, or the index of its shards.
+        path: PathBuf,
+        /// All that do not fit.
+        report: TensorReport,
+    },
+    /// A folder that holds neither a configuration nor one GGUF file alone.
+    #[error(
+        "{path}: no config.json, and {} GGUF files: name one of them ({})",
+        files.len(),
+        names(files),
+        path = path.display()
+    )]
+    SeveralGguf {
+        /// The folder.
+        path: PathBuf,
+        /// The files.
+        files: Vec<PathBuf>,
+    },
+    /// A folder without weights in a form that is read.
+    #[error(
+        "{path}: no weights, expected one of {}",
+        expected.join(", "),
+        path = path.display()
+    )]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+        /// The files that were looked for.
+        expected: &'static [&'static str],
+    },
+    /// A folder without a tokenizer.
+    #[error("{path}: no tokenizer: neither tokenizer.json nor a GGUF file", path = path.display())]
+    NoTokenizer {
+        /// The folder.
+        path: PathBuf,
     },
     /// A text that is not one token.
     #[error("{text:?} is {} tokens {tokens:?}, expected exactly one", tokens.len())]
@@ -68,4 +125,20 @@ impl From<candle_core::Error> for Error {
     fn from(source: candle_core::Error) -> Self {
         Self::Core(source.into())
     }
+}
+
+/// The most similar of `known`.
+pub(crate) fn nearest(got: &str, known: &'static [&'static str]) -> &'static str {
+    let likeness = |name: &&&'static str| strsim::jaro_winkler(&got.to_lowercase(), name);
+    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    best.copied().unwrap_or_default()
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn names(files: &[PathBuf]) -> String {
+    let name = |file: &PathBuf| file.file_name().map(|n| n.to_string_lossy().into_owned());
+    files.iter().filter_map(name).collect::<Vec<_>>().join(", ")
 }

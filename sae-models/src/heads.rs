@@ -1,9 +1,10 @@
 //! Heads: cutting them out of fused projections, and the opt-in paths that treat each apart.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use sae_core::Result;
 use sae_core::hook::{Cursor, Site};
 use sae_core::model::ModelSpec;
+use sae_core::ops::linear;
 
 use crate::block::Context;
 use crate::norm::norm;
@@ -16,6 +17,25 @@ pub(crate) fn split_heads(qkv: &Tensor, spec: &ModelSpec) -> Result<(Tensor, Ten
     let part = |from: usize, heads: usize| -> Result<Tensor> { Ok(qkv.narrow(2, from, heads)?) };
     let (h, kv) = (spec.n_heads, spec.n_key_value_heads);
     Ok((part(0, h)?, part(h, kv)?, part(h + kv, kv)?))
+}
+
+/// Queries, keys and values `[batch, pos, heads, d_head]` where positions are added to what queries
+/// and keys read, not to what values read (Shortformer).
+pub(crate) fn apart_from_positions(
+    block: &Context<'_>,
+    x: &Tensor,
+    positions: &Tensor,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let spec = &block.config.spec;
+    let values = spec.n_key_value_heads * spec.d_head;
+    let map = &block.block.qkv;
+    let n = map.weight().dim(1)? - values;
+    let part = |x: &Tensor, from: usize, n: usize| -> Result<Tensor> {
+        let bias = map.bias().map(|bias| bias.narrow(0, from, n)).transpose()?;
+        linear(x, &map.weight().narrow(1, from, n)?, bias.as_ref())
+    };
+    let with_positions = part(&(x + positions)?, 0, n)?;
+    split_heads(&Tensor::cat(&[with_positions, part(x, n, values)?], 2)?, spec)
 }
 
 /// Queries, keys and values from inputs of their own, passing `hook_attn_in`, `hook_{q,k,v}_input`
@@ -49,8 +69,11 @@ pub(crate) fn per_head_inputs(
     let mut parts = Vec::with_capacity(3);
     let stored = spec.n_key_value_heads;
     let columns = [(0, h), (h, stored), (h + stored, stored)];
-    for (input, (from, heads)) in inputs.iter().zip(columns) {
-        let x = norm(input, block.norm(), &block.block.ln1, at, hooks)?;
+    for (i, (input, (from, heads))) in inputs.iter().zip(columns).enumerate() {
+        let mut x = norm(input, block.norm(), &block.block.ln1, at, hooks)?;
+        if let (Some(positions), true) = (block.positions, i < 2) {
+            x = x.broadcast_add(&positions.unsqueeze(2)?)?;
+        }
         parts.push(project(&x, block, from, heads)?);
     }
     let [q, k, v] = parts.try_into().unwrap_or_else(|_| unreachable!("three inputs, three parts"));
@@ -63,6 +86,7 @@ fn project(x: &Tensor, block: &Context<'_>, from: usize, stored: usize) -> Resul
     let d_head = block.config.spec.d_head;
     let (batch, pos, heads, d_model) = x.dims4()?;
     let columns = block.block.qkv.weight().narrow(1, from * d_head, stored * d_head)?;
+    let columns = columns.to_dtype(DType::F32)?;
     let columns = repeat_heads(&columns.reshape((1, d_model, stored, d_head))?, heads)?;
     let per_head = columns.squeeze(0)?.transpose(0, 1)?.contiguous()?;
     let rows = x.reshape((batch * pos, heads, d_model))?.transpose(0, 1)?.contiguous()?;
@@ -97,7 +121,7 @@ pub(crate) fn results(
     hooks: &mut Cursor<'_, '_>,
 ) -> Result<Tensor> {
     let (batch, pos, heads, d_head) = z.dims4()?;
-    let w_o = block.block.attn_out.weight();
+    let w_o = block.block.attn_out.weight().to_dtype(DType::F32)?;
     let d_model = w_o.dim(1)?;
     let rows = z.reshape((batch * pos, heads, d_head))?.transpose(0, 1)?.contiguous()?;
     let result = rows.matmul(&w_o.reshape((heads, d_head, d_model))?)?.transpose(0, 1)?;

@@ -9,6 +9,8 @@ use crate::mask::Visible;
 
 /// The axis of positions in cached keys and values.
 const POSITION_AXIS: usize = 1;
+/// Room is made for so many positions at a time: contexts may be long, and prompts short.
+const STEP: usize = 256;
 
 /// Keys and values per layer, `[batch, pos, kv_head, d_head]`, and which positions are padding.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ pub struct KvCache {
 impl KvCache {
     /// An empty cache for a model.
     pub fn new(spec: &ModelSpec) -> Self {
-        let layer = || LayerCache::new(POSITION_AXIS, spec.n_ctx);
+        let layer = || LayerCache::new(POSITION_AXIS, STEP.min(spec.n_ctx));
         let layers = (0..spec.n_layers).map(|_| layer()).collect();
         Self { layers, mask: Vec::new(), n_ctx: spec.n_ctx }
     }
@@ -34,7 +36,7 @@ impl KvCache {
     pub fn fork(&self) -> Result<Self> {
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let mut copy = LayerCache::new(POSITION_AXIS, self.n_ctx);
+            let mut copy = LayerCache::new(POSITION_AXIS, STEP.min(self.n_ctx));
             if let (Some(k), Some(v)) = (layer.k()?, layer.v()?) {
                 copy.append(&k.contiguous()?, &v.contiguous()?)?;
             }

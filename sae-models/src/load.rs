@@ -1,14 +1,33 @@
-//! Loading a model from a folder in Hugging Face layout.
+//! Loading a model: a folder in Hugging Face layout, or a GGUF file.
 
-use sae_core::io::Folder;
+use sae_core::io::{Folder, WeightDtype};
 
 use crate::Result;
 use crate::decoder::Decoder;
 use crate::family;
 use crate::processing::{Processing, process};
 
+/// How to load a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The simplifications to make.
+    pub processing: Processing,
+    /// The type in which matrices stay in memory. Vectors, processing and all arithmetic are f32.
+    pub weights: WeightDtype,
+}
+
 impl Decoder {
-    /// Load the model of a folder: `config.json` and `model.safetensors` (or its shards).
+    /// Load a model in f32. As [`Decoder::load_with`].
+    ///
+    /// # Errors
+    /// As [`Decoder::load_with`].
+    pub fn load(folder: &Folder, processing: Processing) -> Result<Self> {
+        Self::load_with(folder, LoadOptions { processing, ..LoadOptions::default() })
+    }
+
+    /// Load the model of a folder: `config.json` with `model.safetensors` or its shards, with
+    /// `pytorch_model.bin` or its shards, or one GGUF file. `folder` may also be the path of a GGUF
+    /// file.
     ///
     /// `Processing::DEFAULT` gives the numbers of TransformerLens' `from_pretrained`,
     /// `Processing::NONE` those of `from_pretrained_no_processing` and of Hugging Face.
@@ -16,9 +35,9 @@ impl Decoder {
     /// # Errors
     /// A file is missing or damaged, a field or tensor is not what it should be, or the family is
     /// not built.
-    pub fn load(folder: &Folder, processing: Processing) -> Result<Self> {
-        let (config, mut weights) = family::read(folder)?;
-        process(&mut weights, &config, processing)?;
-        Ok(Self::new(config, weights, processing))
+    pub fn load_with(folder: &Folder, options: LoadOptions) -> Result<Self> {
+        let (config, mut weights) = family::read(folder, options.weights)?;
+        process(&mut weights, &config, options.processing)?;
+        Ok(Self::new(config, weights, options.processing))
     }
 }

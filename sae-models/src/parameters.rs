@@ -1,8 +1,8 @@
 //! The weights under TransformerLens' names and shapes.
 
 use candle_core::{DType, Device, Tensor};
-use sae_core::Result;
 use sae_core::ops::{Centre, Linear};
+use sae_core::{Error, Result};
 
 use crate::decoder::Decoder;
 use crate::weights::NormWeights;
@@ -18,7 +18,7 @@ impl Decoder {
     pub fn parameters(&self) -> Result<Vec<(String, Tensor)>> {
         let mut all = vec![("embed.W_E".to_owned(), self.weights.embed.w_e()?)];
         if let Some(positions) = &self.weights.embed.positions {
-            all.push(("pos_embed.W_pos".to_owned(), positions.clone()));
+            all.push(("pos_embed.W_pos".to_owned(), positions.to_dtype(DType::F32)?));
         }
         for layer in 0..self.weights.blocks.len() {
             self.block_parameters(layer, &mut all)?;
@@ -59,7 +59,7 @@ impl Decoder {
         let grouped = if self.config.grouped_query { "_" } else { "" };
         let parts = [("", "Q", 0, h), (grouped, "K", h, kv), (grouped, "V", h + kv, kv)];
         for (mark, name, from, heads) in parts {
-            let w = block.qkv.weight().narrow(1, from * e, heads * e)?;
+            let w = wide(&block.qkv)?.narrow(1, from * e, heads * e)?;
             let w = w.reshape((spec.d_model, heads, e))?.transpose(0, 1)?.contiguous()?;
             put(&format!("attn.{mark}W_{name}"), w);
             put(
@@ -67,15 +67,20 @@ impl Decoder {
                 qkv_bias.narrow(0, from * e, heads * e)?.reshape((heads, e))?,
             );
         }
-        put("attn.W_O", block.attn_out.weight().reshape((h, e, spec.d_model))?);
+        put("attn.W_O", wide(&block.attn_out)?.reshape((h, e, spec.d_model))?);
         put("attn.b_O", bias(&block.attn_out)?);
-        if let Some(gate) = &block.mlp.gate {
-            put("mlp.W_gate", gate.weight().clone());
+        let Some(mlp) = &block.mlp else { return Ok(()) };
+        if let Some(gate) = &mlp.gate {
+            put("mlp.W_gate", wide(gate)?);
         }
-        put("mlp.W_in", block.mlp.input.weight().clone());
-        put("mlp.b_in", bias(&block.mlp.input)?);
-        put("mlp.W_out", block.mlp.output.weight().clone());
-        put("mlp.b_out", bias(&block.mlp.output)?);
+        put("mlp.W_in", wide(&mlp.input)?);
+        put("mlp.b_in", bias(&mlp.input)?);
+        if let Some(NormWeights::Affine { gain, bias }) = &mlp.norm {
+            put("mlp.ln.w", gain.clone());
+            bias.iter().for_each(|bias| put("mlp.ln.b", bias.clone()));
+        }
+        put("mlp.W_out", wide(&mlp.output)?);
+        put("mlp.b_out", bias(&mlp.output)?);
         Ok(())
     }
 
@@ -98,6 +103,22 @@ impl Decoder {
         self.weights.unembed.project(directions)
     }
 
+    /// The directions of tokens' logits in the residual stream, columns of `W_U` as processed:
+    /// `tokens` of any shape -> `[.., d_model]`.
+    ///
+    /// # Errors
+    /// A token that the vocabulary does not have.
+    pub fn tokens_to_residual_directions(&self, tokens: &Tensor) -> Result<Tensor> {
+        let flat = tokens.to_dtype(DType::U32)?.flatten_all()?;
+        let d_vocab = self.config.spec.d_vocab;
+        if let Some(token) = flat.to_vec1::<u32>()?.into_iter().find(|id| *id as usize >= d_vocab) {
+            return Err(Error::TokenOutOfRange { token, d_vocab });
+        }
+        let mut shape = tokens.dims().to_vec();
+        shape.push(self.config.spec.d_model);
+        Ok(self.weights.unembed.columns(&flat)?.reshape(shape)?)
+    }
+
     /// `W_U` as processed, `[d_model, d_vocab]`: the directions of logits in the residual stream.
     ///
     /// # Errors
@@ -106,6 +127,11 @@ impl Decoder {
     pub fn W_U(&self) -> Result<Tensor> {
         self.weights.unembed.w_u()
     }
+}
+
+/// The weight in f32, whatever it is kept in.
+fn wide(map: &Linear) -> Result<Tensor> {
+    Ok(map.weight().to_dtype(DType::F32)?)
 }
 
 fn bias(map: &Linear) -> Result<Tensor> {

@@ -3,11 +3,11 @@
 use sae_core::hook::{HookName, Place, Site};
 use sae_core::{Error, Result};
 
-use crate::config::DecoderConfig;
+use crate::config::{DecoderConfig, MlpActivation};
 use crate::flags::Flags;
 
 /// Every site that some block has, in order.
-const ALL: [Site; 38] = [
+const ALL: [Site; 41] = [
     Site::ResidPre,
     Site::AttnIn,
     Site::QInput,
@@ -40,6 +40,9 @@ const ALL: [Site; 38] = [
     Site::MlpHookIn,
     Site::MlpPre,
     Site::MlpPreLinear,
+    Site::MlpMid,
+    Site::MlpLnScale,
+    Site::MlpLnNormalized,
     Site::MlpPost,
     Site::MlpHookOut,
     Site::Ln2PostScale,
@@ -78,8 +81,19 @@ fn has(config: &DecoderConfig, site: Site) -> bool {
         | Site::Ln1PostNormalized
         | Site::Ln2PostScale
         | Site::Ln2PostNormalized => config.post_norms,
-        Site::ResidMid => !config.parallel,
+        Site::ResidMid => !config.parallel && !config.attn_only,
         Site::MlpPreLinear => config.gated_mlp,
+        Site::MlpMid | Site::MlpLnScale | Site::MlpLnNormalized => {
+            !config.attn_only && config.activation == MlpActivation::Solu { normed: true }
+        }
+        Site::MlpIn
+        | Site::Ln2Scale
+        | Site::Ln2Normalized
+        | Site::MlpHookIn
+        | Site::MlpPre
+        | Site::MlpPost
+        | Site::MlpHookOut
+        | Site::MlpOut => !config.attn_only,
         _ => ALL.contains(&site),
     }
 }
@@ -120,10 +134,18 @@ pub(crate) fn width_at(
         | Site::QNormNormalized
         | Site::KNormScale
         | Site::KNormNormalized => None,
-        Site::Ln1Scale | Site::Ln2Scale | Site::Ln1PostScale | Site::Ln2PostScale => Some(1),
+        Site::Ln1Scale
+        | Site::Ln2Scale
+        | Site::Ln1PostScale
+        | Site::Ln2PostScale
+        | Site::MlpLnScale => Some(1),
         Site::Q | Site::RotQ | Site::Z => Some(spec.n_heads * spec.d_head),
         Site::K | Site::V | Site::RotK => Some(kv_heads * spec.d_head),
-        Site::MlpPre | Site::MlpPreLinear | Site::MlpPost => Some(spec.d_mlp),
+        Site::MlpPre
+        | Site::MlpPreLinear
+        | Site::MlpMid
+        | Site::MlpLnNormalized
+        | Site::MlpPost => Some(spec.d_mlp),
         Site::AttnIn | Site::QInput | Site::Result => Some(spec.n_heads * spec.d_model),
         Site::KInput | Site::VInput => Some(kv_heads * spec.d_model),
         _ => Some(spec.d_model),
@@ -140,6 +162,7 @@ fn stand_in(site: Site) -> Option<Site> {
         Site::ResidMid => Site::ResidPre,
         Site::MlpPreLinear => Site::MlpPre,
         Site::MlpMid | Site::MlpLnNormalized => Site::MlpPost,
+        Site::MlpOut => Site::AttnOut,
         _ => return None,
     })
 }

@@ -1,12 +1,13 @@
 //! Weight processing: TransformerLens' four simplifications, which keep what the model computes.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 use sae_core::model::ModelSpec;
-use sae_core::ops::{Centre, Linear};
+use sae_core::ops::{Centre, Linear, linear};
 
 use crate::Result;
 use crate::config::DecoderConfig;
 use crate::heads::repeat_heads;
+use crate::means::mean_of_rows;
 use crate::weights::{Block, NormWeights, Weights};
 
 /// Which simplifications to make (TransformerLens, `from_pretrained`), in this order.
@@ -39,6 +40,17 @@ impl Processing {
     };
 }
 
+impl Processing {
+    /// Those that keep what the model computes. Where positions are added behind a norm
+    /// (Shortformer) what the norm's readers get has no mean of zero: nothing is folded or centred.
+    pub(crate) fn possible(self, config: &DecoderConfig) -> Self {
+        match config.shortformer {
+            true => Self { fold_value_biases: self.fold_value_biases, ..Self::NONE },
+            false => self,
+        }
+    }
+}
+
 impl Default for Processing {
     fn default() -> Self {
         Self::DEFAULT
@@ -52,20 +64,29 @@ pub(crate) fn process(
     how: Processing,
 ) -> Result<()> {
     let norm = config.norm;
-    let centre_writing = how.center_writing_weights && norm == Centre::Mean;
+    let how = how.possible(config);
+    let centre_writing =
+        how.center_writing_weights && norm == Centre::Mean && config.final_norm == Centre::Mean;
     for block in &mut weights.blocks {
         if how.fold_ln {
             let ln1 = std::mem::take(&mut block.ln1);
             block.qkv = fold_norm(&ln1, &block.qkv, norm)?;
-            let (ln2, mlp) = (std::mem::take(&mut block.ln2), &mut block.mlp);
-            mlp.input = fold_norm(&ln2, &mlp.input, norm)?;
-            if let Some(gate) = &mlp.gate {
-                mlp.gate = Some(fold_norm(&ln2, gate, Centre::Zero)?);
+            let ln2 = std::mem::take(&mut block.ln2);
+            if let Some(mlp) = &mut block.mlp {
+                mlp.input = fold_norm(&ln2, &mlp.input, norm)?;
+                if let Some(gate) = &mlp.gate {
+                    mlp.gate = Some(fold_norm(&ln2, gate, Centre::Zero)?);
+                }
+                if let Some(inner) = mlp.norm.replace(NormWeights::Folded) {
+                    mlp.output = fold_norm(&inner, &mlp.output, norm)?;
+                }
             }
         }
         if centre_writing {
             block.attn_out = centre_writer(&block.attn_out)?;
-            block.mlp.output = centre_writer(&block.mlp.output)?;
+            if let Some(mlp) = &mut block.mlp {
+                mlp.output = centre_writer(&mlp.output)?;
+            }
         }
         if how.fold_value_biases {
             fold_value_biases(block, &config.spec)?;
@@ -77,7 +98,7 @@ pub(crate) fn process(
         weights.embed.positions = positions;
     }
     if how.fold_ln {
-        weights.unembed.centre_input = norm == Centre::Mean;
+        weights.unembed.centre_input = config.final_norm == Centre::Mean;
         weights.unembed.folded = true;
     }
     if how.center_unembed && config.logit_cap.is_none() {
@@ -92,27 +113,35 @@ fn fold_norm(norm: &NormWeights, reader: &Linear, centre: Centre) -> Result<Line
     let NormWeights::Affine { gain, bias } = norm else {
         return Ok(reader.clone());
     };
-    let w = reader.weight();
+    let w = &reader.weight().to_dtype(DType::F32)?;
     let shift = match bias {
-        Some(bias) => Some(bias.unsqueeze(0)?.matmul(w)?.squeeze(0)?),
+        Some(bias) => Some(linear(&bias.unsqueeze(0)?, w, None)?.squeeze(0)?),
         None => None,
     };
     let b = match (reader.bias(), shift) {
         (Some(b), Some(shift)) => Some((b + shift)?),
         (b, shift) => shift.or_else(|| b.cloned()),
     };
-    let w = w.broadcast_mul(&gain.unsqueeze(1)?)?;
-    let w = match centre {
-        Centre::Mean => w.broadcast_sub(&w.mean_keepdim(0)?)?,
-        Centre::Zero => w,
+    let by_input = || w.broadcast_mul(&gain.unsqueeze(1)?);
+    // A map that is stored by output stays so: decoding reads it along its inputs.
+    let by_output = || w.t()?.broadcast_mul(gain);
+    let w = match (w.stride()[0], centre) {
+        (1, Centre::Mean) => centre_last(&by_output()?)?.t()?,
+        (1, Centre::Zero) => by_output()?.t()?,
+        (_, Centre::Mean) => {
+            let w = by_input()?;
+            w.broadcast_sub(&mean_of_rows(&w)?)?
+        }
+        (_, Centre::Zero) => by_input()?,
     };
-    Ok(Linear::new(w, b)?)
+    Ok(Linear::new(w.to_dtype(reader.weight().dtype())?, b)?)
 }
 
 /// A map into the residual stream, centred over `d_model`.
 fn centre_writer(writer: &Linear) -> Result<Linear> {
     let bias = writer.bias().map(centre_last).transpose()?;
-    Ok(Linear::new(centre_last(writer.weight())?, bias)?)
+    let w = centre_last(&writer.weight().to_dtype(DType::F32)?)?;
+    Ok(Linear::new(w.to_dtype(writer.weight().dtype())?, bias)?)
 }
 
 fn centre_last(x: &Tensor) -> Result<Tensor> {
@@ -127,8 +156,8 @@ fn fold_value_biases(block: &mut Block, spec: &ModelSpec) -> Result<()> {
     let b_v = bias.narrow(0, first, stored * d_head)?;
     // Heads that share values share their bias.
     let per_head = repeat_heads(&b_v.reshape((1, 1, stored, d_head))?, spec.n_heads)?;
-    let moved =
-        per_head.flatten_all()?.unsqueeze(0)?.matmul(block.attn_out.weight())?.squeeze(0)?;
+    let moved = linear(&per_head.flatten_all()?.unsqueeze(0)?, block.attn_out.weight(), None)?;
+    let moved = moved.squeeze(0)?;
     let b_o = match block.attn_out.bias() {
         Some(b) => (b + moved)?,
         None => moved,

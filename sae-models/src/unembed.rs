@@ -8,6 +8,8 @@ use sae_core::ops::gemm::{Mat, gemm_tiled};
 use sae_core::ops::{F32s, is_cpu_f32, linear};
 use sae_core::{Error, Result};
 
+use crate::means::mean_of_rows;
+
 /// Up to so many rows the product is bound by reading the table.
 const FEW_ROWS: usize = 4;
 
@@ -42,7 +44,7 @@ impl Unembed {
     }
 
     pub(crate) fn centre_vocabulary(&mut self) -> Result<()> {
-        self.vocabulary_mean = Some(self.table.mean(0)?);
+        self.vocabulary_mean = Some(mean_of_rows(&self.table)?.squeeze(0)?);
         if let Some(bias) = &self.logit_bias {
             self.logit_bias = Some(bias.broadcast_sub(&bias.mean_keepdim(0)?)?);
         }
@@ -102,9 +104,24 @@ impl Unembed {
         self.directions(&x)
     }
 
+    /// Columns of `W_U` as processed, `[d_model]` each: `[token, d_model]`.
+    pub(crate) fn columns(&self, tokens: &Tensor) -> Result<Tensor> {
+        let mut rows = self.table.index_select(tokens, 0)?.to_dtype(DType::F32)?;
+        if let Some(mean) = &self.vocabulary_mean {
+            rows = rows.broadcast_sub(mean)?;
+        }
+        if self.folded {
+            rows = rows.broadcast_mul(&self.gain)?;
+        }
+        if self.centre_input {
+            rows = rows.broadcast_sub(&rows.mean_keepdim(D::Minus1)?)?;
+        }
+        Ok(rows)
+    }
+
     /// `W_U` as TransformerLens holds it after processing, `[d_model, d_vocab]`.
     pub(crate) fn w_u(&self) -> Result<Tensor> {
-        let mut table = self.table.clone();
+        let mut table = self.table.to_dtype(DType::F32)?;
         if self.folded {
             table = table.broadcast_mul(&self.gain)?;
         }

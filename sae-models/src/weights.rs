@@ -30,7 +30,8 @@ pub(crate) struct Block {
     /// Norm of what attention adds.
     pub(crate) ln1_post: Option<NormWeights>,
     pub(crate) ln2: NormWeights,
-    pub(crate) mlp: Mlp,
+    /// `None` in models of attention alone.
+    pub(crate) mlp: Option<Mlp>,
     /// Norm of what the MLP adds.
     pub(crate) ln2_post: Option<NormWeights>,
 }
@@ -49,6 +50,8 @@ pub(crate) struct Mlp {
     pub(crate) gate: Option<Linear>,
     /// `W_in`: `[d_model, d_mlp]`
     pub(crate) input: Linear,
+    /// Norm of what a SoLU leaves.
+    pub(crate) norm: Option<NormWeights>,
     /// `W_out`: `[d_mlp, d_model]`
     pub(crate) output: Linear,
 }

@@ -5,7 +5,7 @@
 //! model or one SAE consists of, and return the folder it lies in.
 //!
 //! ```no_run
-//! use sae_registry::{Hub, model_files, sae_files};
+//! use sae_registry::{Hub, gguf_file, model_files, sae_files, tokenizer_files};
 //!
 //! let hub = Hub::from_env(); // HF_TOKEN, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, ...
 //! let model = model_files(&hub, "openai-community/gpt2", "main")?;
@@ -20,7 +20,7 @@
 //! A folder can stand in for the hub, for tests and for machines without a network:
 //!
 //! ```
-//! use sae_registry::{DirFetch, Error, FetchError, sae_files};
+//! use sae_registry::{DirFetch, Error, FetchError, sae_files, tokenizer_files};
 //!
 //! let mirror = DirFetch::new("no/such/mirror");
 //! let absent = sae_files(&mirror, "owner/saes", "blocks.0.hook_resid_pre", "main");
@@ -45,4 +45,4 @@ pub use hub::{Hub, Progress};
 pub use pretrained::{Options, from_pretrained, load, load_path, pretrained_spec, spec, spec_path};
 pub use push::{Commit, Committed, Content, Push, Sent};
 pub use sae_core::fetch::{Fetch, FetchError, RemoteFile};
-pub use snapshot::{Snapshot, model_files, sae_files};
+pub use snapshot::{Snapshot, gguf_file, model_files, sae_files, tokenizer_files};

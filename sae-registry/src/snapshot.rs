@@ -14,6 +14,15 @@ use crate::Error;
 const TOKENIZER_FILES: [&str; 3] =
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
+/// Forms of weights, the best first: one file, or the index of its shards.
+const WEIGHTS: [[&str; 2]; 2] = [
+    ["model.safetensors", "model.safetensors.index.json"],
+    ["pytorch_model.bin", "pytorch_model.bin.index.json"],
+];
+
+/// The state dict of TransformerLens' own models.
+const STATE_DICT: &str = "model_final.pth";
+
 /// Files of one revision, all in one local folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -25,8 +34,10 @@ pub struct Snapshot {
     pub weights: Vec<String>,
 }
 
-/// Fetches what a model is loaded from: `config.json`, the tokenizer files that exist, and
-/// `model.safetensors` or `model.safetensors.index.json` with all its shards.
+/// Fetches what a model is loaded from: `config.json`, the tokenizer files that exist, and weights in
+/// the first of these forms that the repository has: `model.safetensors`,
+/// `model.safetensors.index.json` with all its shards, `pytorch_model.bin`,
+/// `pytorch_model.bin.index.json` with all its shards, `model_final.pth`.
 ///
 /// # Errors
 /// [`Error::Fetch`] if a file is absent or out of reach, [`Error::Index`] or [`Error::EmptyIndex`]
@@ -38,22 +49,63 @@ pub fn model_files(fetch: &dyn Fetch, repo_id: &str, revision: &str) -> Result<S
         for name in TOKENIZER_FILES {
             gather.want(name)?;
         }
-        const WHOLE: &str = "model.safetensors";
-        const INDEX: &str = "model.safetensors.index.json";
-        match gather.need(WHOLE) {
-            Ok(_) => Ok(gather.finish([WHOLE.to_owned()])),
-            Err(Error::Fetch(whole)) if is_absent(&whole) => {
-                // Names the usual file if neither is there.
-                let Some(index) = gather.want(INDEX)? else { return Err(whole.into()) };
+        let mut usual = None;
+        for [whole, index] in WEIGHTS {
+            match gather.need(whole) {
+                Ok(_) => return Ok(gather.finish([whole.to_owned()])),
+                Err(Error::Fetch(e)) if is_absent(&e) => usual = usual.or(Some(e)),
+                Err(e) => return Err(e),
+            }
+            if let Some(index) = gather.want(index)? {
                 let shards = shards(&index)?;
                 for shard in &shards {
                     gather.need(shard)?;
                 }
-                Ok(gather.finish(shards))
+                return Ok(gather.finish(shards));
             }
-            Err(e) => Err(e),
+        }
+        if gather.want(STATE_DICT)?.is_some() {
+            return Ok(gather.finish([STATE_DICT.to_owned()]));
+        }
+        // Names the usual file if the repository has none of the forms.
+        match usual {
+            Some(e) => Err(e.into()),
+            None => Ok(gather.finish([])),
         }
     })
+}
+
+/// Fetches a tokenizer alone: `tokenizer.json`, and what says which tokens are special.
+///
+/// # Errors
+/// As [`model_files`].
+pub fn tokenizer_files(
+    fetch: &dyn Fetch,
+    repo_id: &str,
+    revision: &str,
+) -> Result<Snapshot, Error> {
+    settled(|| {
+        let mut gather = Gather::new(fetch, repo_id, revision, "");
+        let [tokenizer, rest @ ..] = TOKENIZER_FILES;
+        gather.need(tokenizer)?;
+        for name in rest {
+            gather.want(name)?;
+        }
+        Ok(gather.finish([]))
+    })
+}
+
+/// Fetches one GGUF file, which holds a whole model with its tokenizer.
+///
+/// # Errors
+/// [`Error::Fetch`] if it is absent or out of reach.
+pub fn gguf_file(
+    fetch: &dyn Fetch,
+    repo_id: &str,
+    file: &str,
+    revision: &str,
+) -> Result<PathBuf, Error> {
+    Ok(fetch.get(&RemoteFile::new(repo_id, file).at(revision))?)
 }
 
 /// Fetches an SAE as SAELens writes it: `cfg.json`, `sae_weights.safetensors` and, if it exists,
@@ -138,7 +190,7 @@ impl<'a> Gather<'a> {
     }
 }
 
-/// `model.safetensors.index.json`, as `transformers` writes it.
+/// An index of shards, as `transformers` writes it.
 #[derive(Deserialize)]
 struct Index {
     weight_map: HashMap<String, String>,

@@ -23,8 +23,7 @@ pub(crate) struct DemoArgs {
 }
 
 pub(crate) fn demo(args: &DemoArgs, as_json: bool) -> Result<()> {
-    let names = Names { model: "demo".to_owned(), sae: "demo".to_owned(), no_processing: false };
-    let stage = Stage::load(&names)?;
+    let stage = Stage::load(&Names::demo())?;
     let compared = Compared::run(&stage, &TestPrompt::new(PROMPT, ANSWER))?;
     let strongest = features::find(&stage, PROMPT, -1, 5, 8)?;
     if as_json {

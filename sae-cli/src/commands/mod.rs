@@ -1,6 +1,7 @@
 //! The subcommands: each a few lines over a library function, with its arguments beside it.
 
 pub(crate) mod ablate;
+mod answer;
 pub(crate) mod attribute;
 pub(crate) mod cache;
 mod data;
@@ -9,6 +10,7 @@ pub(crate) mod eval;
 pub(crate) mod features;
 pub(crate) mod info;
 pub(crate) mod list;
+pub(crate) mod models;
 pub(crate) mod neuronpedia;
 pub(crate) mod pca;
 pub(crate) mod push;
@@ -40,6 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::List(list) => list::list(list, args.json),
         Command::Show(show) => show_release::show(show, args.json),
         Command::Push(push) => push::push(push, args.json),
+        Command::Models(models) => models::models(models, args.json),
         Command::Eval(eval) => eval::eval(eval, args.json),
         Command::Stats(stats) => stats::stats(stats, args.json),
         Command::Attribute(attribute) => attribute::attribute(attribute, args.json),

@@ -7,8 +7,8 @@ use sae_core::sae::SaeExt;
 use sae_models::{TestPrompt, Verdict, test_prompt};
 use serde::Serialize;
 
-use super::Stage;
 use super::stage::Names;
+use super::{Stage, answer};
 use crate::show;
 
 #[derive(Debug, Args)]
@@ -18,8 +18,9 @@ pub(crate) struct RunArgs {
     /// The prompt.
     #[arg(long, default_value = super::PROMPT)]
     pub(crate) prompt: String,
-    /// The answer to judge; repeat it to compare the first tokens of several.
-    #[arg(long, default_value = super::ANSWER)]
+    /// The answer to judge; repeat it to compare the first tokens of several. With an SAE `earth` if
+    /// none is given.
+    #[arg(long)]
     pub(crate) answer: Vec<String>,
     /// How many of the likeliest tokens to show.
     #[arg(long, default_value_t = 10)]
@@ -89,9 +90,16 @@ impl Compared {
 }
 
 pub(crate) fn run(args: &RunArgs, as_json: bool) -> Result<()> {
+    if args.names.sae().is_none() {
+        return answer::run(args, as_json);
+    }
     let stage = Stage::load(&args.names)?;
     let what = TestPrompt {
-        answers: args.answer.clone(),
+        answers: if args.answer.is_empty() {
+            vec![super::ANSWER.to_owned()]
+        } else {
+            args.answer.clone()
+        },
         top_k: args.top,
         ..TestPrompt::new(args.prompt.clone(), String::new())
     };

@@ -3,6 +3,7 @@
 
 mod archive;
 mod element;
+mod floats;
 mod folder;
 mod json;
 mod named;
@@ -13,6 +14,7 @@ mod torch;
 mod view;
 mod write;
 
+pub use floats::{Floats, WeightDtype};
 pub use folder::Folder;
 pub use json::Fields;
 pub use named::{NamedTensors, open_tensors};

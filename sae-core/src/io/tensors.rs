@@ -6,9 +6,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
+use super::{Floats, WeightDtype};
 use crate::{Error, Result};
 
 /// Longest header that is read; the limit of the format.
@@ -105,17 +107,33 @@ impl TensorFile {
     /// # Errors
     /// Absent, of another type, or unreadable.
     pub fn f32s(&mut self, name: &str) -> Result<Vec<f32>> {
-        let (dtype, from, to) = self.place(name)?;
-        let Some((width, decode)) = float_decoder(dtype) else {
-            return Err(Error::TensorType {
-                path: self.path.clone(),
-                name: name.to_owned(),
-                got: dtype.to_string(),
-                want: "F32, F16, BF16 or F64",
-            });
+        Ok(self.floats(name, WeightDtype::F32)?.into_f32s())
+    }
+
+    /// Values of any float type, kept as `dtype`.
+    fn floats(&mut self, name: &str, dtype: WeightDtype) -> Result<Floats> {
+        let (stored, from, to) = self.place(name)?;
+        let width = match stored {
+            Dtype::F16 | Dtype::BF16 => 2,
+            Dtype::F32 => 4,
+            Dtype::F64 => 8,
+            _ => {
+                return Err(Error::TensorType {
+                    path: self.path.clone(),
+                    name: name.to_owned(),
+                    got: stored.to_string(),
+                    want: "F32, F16, BF16 or F64",
+                });
+            }
         };
-        let mut values = Vec::with_capacity((to - from) / width);
-        self.read(from, to, |bytes| values.extend(bytes.chunks_exact(width).map(decode)))?;
+        let mut values = Floats::with_capacity(dtype, (to - from) / width);
+        self.read(from, to, |bytes| match stored {
+            Dtype::F16 => values.extend_f16(chunks(bytes).map(f16::from_le_bytes)),
+            Dtype::BF16 => values.extend_bf16(chunks(bytes).map(bf16::from_le_bytes)),
+            Dtype::F32 => values.extend(chunks(bytes).map(f32::from_le_bytes)),
+            #[allow(clippy::cast_possible_truncation)] // f32 is what is asked for
+            _ => values.extend(chunks(bytes).map(|b| f64::from_le_bytes(b) as f32)),
+        })?;
         Ok(values)
     }
 
@@ -124,9 +142,16 @@ impl TensorFile {
     /// # Errors
     /// As [`TensorFile::f32s`].
     pub fn tensor(&mut self, name: &str) -> Result<Tensor> {
-        let values = self.f32s(name)?;
-        let shape = self.shape(name).unwrap_or_default().to_vec();
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+        self.tensor_as(name, WeightDtype::F32)
+    }
+
+    /// A tensor on the CPU, in the type in which it is to be kept; never held in another one.
+    ///
+    /// # Errors
+    /// As [`TensorFile::f32s`].
+    pub fn tensor_as(&mut self, name: &str, dtype: WeightDtype) -> Result<Tensor> {
+        let values = self.floats(name, dtype)?;
+        values.into_tensor(self.shape(name).unwrap_or_default())
     }
 
     /// A tensor as stored, for the types candle has: floats, u8, u32, i64.
@@ -171,7 +196,7 @@ impl TensorFile {
 
     /// Pass the bytes `from..to` to `take`, part by part: parts end at multiples of 8 bytes.
     fn read(&mut self, from: usize, to: usize, mut take: impl FnMut(&[u8])) -> Result<()> {
-        const PART_BYTES: usize = 1 << 20;
+        const PART_BYTES: usize = 1 << 18;
         match &mut self.data {
             Data::Bytes { bytes, start } => take(&bytes[*start + from..*start + to]),
             Data::File { file, start } => {
@@ -198,19 +223,6 @@ fn parse_header(path: &Path, header: &[u8]) -> Result<Metadata> {
     })
 }
 
-type Decoder = fn(&[u8]) -> f32;
-
-/// Width in bytes of a float type, and its conversion to f32.
-#[allow(clippy::cast_possible_truncation)]
-fn float_decoder(dtype: Dtype) -> Option<(usize, Decoder)> {
-    use half::{bf16, f16};
-    Some(match dtype {
-        Dtype::F32 => (4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-        Dtype::F16 => (2, |b| f16::from_le_bytes([b[0], b[1]]).to_f32()),
-        Dtype::BF16 => (2, |b| bf16::from_le_bytes([b[0], b[1]]).to_f32()),
-        Dtype::F64 => {
-            (8, |b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32)
-        }
-        _ => return None,
-    })
+fn chunks<const WIDTH: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; WIDTH]> {
+    bytes.as_chunks().0.iter().copied()
 }

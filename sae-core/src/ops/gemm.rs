@@ -172,6 +172,49 @@ pub fn gemm_tiled(
     });
 }
 
+/// `out = lhs rhs` where `rhs`, `n` columns wide, is made panel by panel: `panel(col, cols, scratch)`
+/// fills `scratch` with columns `col..col + cols` and returns their strides (of rows, of columns).
+/// Panels are `width` columns wide; `finish` as in [`gemm_tiled`].
+///
+/// # Panics
+/// `out` has another length, or `scratch` is filled with too little.
+pub fn gemm_panels(
+    out: &mut [f32],
+    lhs: Mat<'_>,
+    (n, width): (usize, usize),
+    panel: impl Fn(usize, usize, &mut Vec<f32>) -> (usize, usize) + Sync,
+    finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
+    let m = lhs.rows;
+    assert_eq!(out.len(), m * n, "destination of another size");
+    if out.is_empty() {
+        return;
+    }
+    let out = SendPtr(out.as_mut_ptr());
+    let panels: Vec<usize> = (0..n).step_by(width.max(1)).collect();
+    panels.into_par_iter().for_each_init(Vec::new, |scratch, col| {
+        let cols = width.min(n - col);
+        let strides = panel(col, cols, scratch);
+        let Some(rhs) = Mat::new(scratch, (lhs.cols, cols), strides) else {
+            panic!("a panel of {cols} columns was not filled");
+        };
+        let out = &out;
+        for row in (0..m).step_by(TILE_ROWS) {
+            let height = TILE_ROWS.min(m - row);
+            // SAFETY: the tile lies inside the m x n matrix behind `out`, and panels do not
+            // overlap, so this thread alone touches these elements.
+            unsafe {
+                let tile = out.0.add(row * n + col);
+                gemm_raw(tile, n, lhs.block((row, height), (0, lhs.cols)), rhs, 1.0);
+                for r in 0..height {
+                    let segment = std::slice::from_raw_parts_mut(tile.add(r * n), cols);
+                    finish(row + r, col, segment);
+                }
+            }
+        }
+    });
+}
+
 /// Parts into which [`gemm_scan`] cuts a product, whatever the number of threads: the same bits come
 /// out on any machine, and there is work for all of its threads.
 const SCAN_PARTS: usize = 16;

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::cpu::{F32s, is_cpu_f32, require_width};
 use super::gemm::{Mat, gemm_tiled};
+use super::half::{self, is_cpu_half};
 use super::pointwise::{Activation, activate};
 use super::stream::{is_narrow, stream};
 use super::vector;
@@ -14,7 +15,7 @@ use crate::{Error, Result};
 /// Columns that one task of the few-rows kernel accumulates: half of a first-level cache.
 const STRIP: usize = 1024;
 
-/// A frozen affine map, `[.., d_in] -> [.., d_out]`.
+/// A frozen affine map, `[.., d_in] -> [.., d_out]`. Its weight may be f16 or bf16; sums are in f32.
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: Tensor,
@@ -34,7 +35,7 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
-    /// `[d_in, d_out]`
+    /// `[d_in, d_out]`, in the type in which it is kept.
     pub fn weight(&self) -> &Tensor {
         &self.weight
     }
@@ -57,15 +58,15 @@ impl Linear {
     /// # Errors
     /// Another width than `d_in`.
     pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        if x.track_op() || !is_cpu_f32(x) || !is_cpu_f32(&self.weight) {
+        if x.track_op() || !is_cpu_f32(x) || !has_kernel(&self.weight) {
             return activate(&self.forward(x)?, activation);
         }
         kernel(x, &self.weight, self.bias.as_ref(), Some(activation))
     }
 }
 
-/// `x W + b` with `W` and `b` constant: `x` `[.., d_in]`, `W` `[d_in, d_out]` of any strides, `b`
-/// `[d_out]`. The gradient with respect to `x` is `g W^T`; none is kept for the weights.
+/// `x W + b` with `W` and `b` constant: `x` `[.., d_in]`, `W` `[d_in, d_out]` of any strides in f32,
+/// f16 or bf16, `b` `[d_out]`. The gradient with respect to `x` is `g W^T`; none is kept for the weights.
 ///
 /// # Errors
 /// Another width than `d_in`, or a bias of another width than `d_out`.
@@ -82,10 +83,10 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
         });
     }
     let plain = x.detach();
-    let value = if is_cpu_f32(x) && is_cpu_f32(w) {
+    let value = if is_cpu_f32(x) && has_kernel(w) {
         kernel(&plain, w, b, None)?
     } else {
-        let y = plain.broadcast_matmul(w)?;
+        let y = plain.broadcast_matmul(&w.to_dtype(plain.dtype())?)?;
         match b {
             Some(b) => y.broadcast_add(b)?,
             None => y,
@@ -96,6 +97,10 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
     }
     let transposed = w.t()?;
     attach(x, value, move |g| linear(&g.contiguous()?, &transposed, None))
+}
+
+fn has_kernel(w: &Tensor) -> bool {
+    is_cpu_f32(w) || is_cpu_half(w)
 }
 
 fn kernel(
@@ -121,7 +126,7 @@ fn kernel(
 /// first column is `col`, while it is in cache.
 ///
 /// # Errors
-/// Not f32 on the CPU, or another width than `d_in`.
+/// On another device, of other types than f32 and f16 or bf16 weights, or another width than `d_in`.
 pub(super) fn product_with(
     x: &Tensor,
     w: &Tensor,
@@ -136,18 +141,20 @@ pub(super) fn product_with(
     let rows: usize = shape.iter().product();
     shape.push(d_out);
     let x = x.contiguous()?;
-    let (x, w) = (F32s::new(&x)?, F32s::new(w)?);
-    let (Some(lhs), Some(rhs)) = (
-        Mat::new(x.values(), (rows, d_in), (d_in, 1)),
-        Mat::new(w.values(), (d_in, d_out), (w.strides()[0], w.strides()[1])),
-    ) else {
-        return Err(Error::LayoutOutside);
-    };
+    let x = F32s::new(&x)?;
+    let lhs = Mat::new(x.values(), (rows, d_in), (d_in, 1)).ok_or(Error::LayoutOutside)?;
     let mut out = vec![0f32; rows * d_out];
-    if is_narrow(lhs, rhs) {
-        few_rows(&mut out, lhs, rhs, &finish);
+    if is_cpu_half(w) {
+        half::product(&mut out, lhs, w, finish)?;
     } else {
-        gemm_tiled(&mut out, lhs, rhs, |_, col, segment| finish(col, segment));
+        let w = F32s::new(w)?;
+        let strides = (w.strides()[0], w.strides()[1]);
+        let rhs = Mat::new(w.values(), (d_in, d_out), strides).ok_or(Error::LayoutOutside)?;
+        if is_narrow(lhs, rhs) {
+            few_rows(&mut out, lhs, rhs, &finish);
+        } else {
+            gemm_tiled(&mut out, lhs, rhs, |_, col, segment| finish(col, segment));
+        }
     }
     Ok(Tensor::from_vec(out, shape, &candle_core::Device::Cpu)?)
 }

@@ -11,6 +11,7 @@ mod decode;
 mod dense_encode;
 mod encode;
 pub mod gemm;
+mod half;
 mod latent;
 mod linear;
 mod norm;
@@ -32,6 +33,7 @@ pub use encode::{
     encode_above, encode_best, encode_best_abs, encode_gated, encode_rows, encode_top_k,
     encode_top_k_abs,
 };
+pub use half::is_cpu_half;
 pub use latent::{jump, keep_largest, keep_top_k, keep_top_k_abs, relu};
 pub use linear::{Linear, linear};
 pub use norm::{Centre, normalize};

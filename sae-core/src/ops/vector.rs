@@ -70,6 +70,18 @@ pub fn dots<'r>(y: &mut [f32], x: &[f32], row: impl Fn(usize) -> &'r [f32]) {
     );
 }
 
+/// `y = f(x)`, element by element.
+pub fn map<T: Copy>(y: &mut [f32], x: &[T], f: impl Fn(T) -> f32) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = f(*x);
+            }
+        },
+    );
+}
+
 /// `y += x`
 pub fn add(y: &mut [f32], x: &[f32]) {
     Arch::new().dispatch(

@@ -9,6 +9,8 @@ pub enum Tolerance {
     Bits,
     /// Two ways of computing the same in f32.
     F32,
+    /// One of the two with weights rounded to two bytes.
+    Half,
     /// Gradients in f32, and finite differences of smooth functions.
     Grad,
 }
@@ -18,6 +20,7 @@ impl Tolerance {
         match self {
             Self::Bits => 0.0,
             Self::F32 => 1e-5,
+            Self::Half => 1e-2,
             Self::Grad => 1e-3,
         }
     }

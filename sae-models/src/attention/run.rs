@@ -9,7 +9,7 @@ use super::Rules;
 use super::fused::attend;
 use super::stepwise::attend_stepwise;
 use crate::block::Context;
-use crate::heads::{per_head_inputs, repeat_heads, results, split_heads};
+use crate::heads::{apart_from_positions, per_head_inputs, repeat_heads, results, split_heads};
 use crate::kv_cache::KvCache;
 use crate::norm::norm;
 use crate::weights::NormWeights;
@@ -59,7 +59,10 @@ impl Context<'_> {
             let at = (self.at(Site::Ln1Scale), self.at(Site::Ln1Normalized));
             let x = norm(resid_pre, self.norm(), &self.block.ln1, at, hooks)?;
             let x = hooks.at(self.at(Site::AttnHookIn), x)?;
-            let (q, k, v) = split_heads(&self.block.qkv.forward(&x)?, &self.config.spec)?;
+            let (q, k, v) = match self.positions {
+                Some(positions) => apart_from_positions(self, &x, positions)?,
+                None => split_heads(&self.block.qkv.forward(&x)?, &self.config.spec)?,
+            };
             match self.flags.ungroup_grouped_query_attention {
                 true => (q.clone(), repeat_heads(&k, q.dim(2)?)?, repeat_heads(&v, q.dim(2)?)?),
                 false => (q, k, v),

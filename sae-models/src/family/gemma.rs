@@ -25,7 +25,7 @@ pub(super) fn gemma(fields: &Fields) -> Result<DecoderConfig> {
         Some("gelu") => Activation::GeluErf,
         Some(_) => return Err(fields.wrong("hidden_activation", "gelu_pytorch_tanh").into()),
     };
-    Ok(DecoderConfig { activation, grouped_query: true, ..config })
+    Ok(DecoderConfig { activation: activation.into(), grouped_query: true, ..config })
 }
 
 /// Gemma 2: norms on both sides, soft caps, windows in even layers.
@@ -157,7 +157,7 @@ pub(super) fn weights(
         out_bias: biased,
         mlp_bias: Bias::No,
         fused: false,
-        gain_offset: 1.0,
+        gain_offset: if file.gains_are_whole() { 0.0 } else { 1.0 },
         embed_scale: Some((config.spec.d_model as f64).sqrt()),
     };
     let prefixes = ["language_model.model.", "model.language_model.", "model."];

@@ -76,18 +76,19 @@ pub(super) fn weights(
             attn_out: conv1d(file, &at("attn.c_proj"), heads, d)?,
             ln1_post: None,
             ln2: layer_norm(file, &at("ln_2"), d)?,
-            mlp: Mlp {
+            mlp: Some(Mlp {
                 gate: None,
+                norm: None,
                 input: conv1d(file, &at("mlp.c_fc"), d, m)?,
                 output: conv1d(file, &at("mlp.c_proj"), m, d)?,
-            },
+            }),
             ln2_post: None,
         });
     }
     let tokens = file.take("wte.weight", &[spec.d_vocab, d])?;
     let tied = fields.flag("tie_word_embeddings")?;
     let table = file.unembedding("lm_head.weight", tied, &tokens)?;
-    let positions = Some(file.take("wpe.weight", &[spec.n_ctx, d])?);
+    let positions = Some(file.take_wide("wpe.weight", &[spec.n_ctx, d])?);
     let unembed = Unembed::new(table, affine(file, "ln_f", d)?, None);
     Ok(Weights { embed: Embed::new(tokens, positions, None), blocks, unembed })
 }

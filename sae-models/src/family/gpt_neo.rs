@@ -93,18 +93,19 @@ pub(super) fn weights(
             attn_out: linear(file, &at("attn.attention.out_proj"), (d, d), Bias::Yes)?,
             ln1_post: None,
             ln2: layer_norm(file, &at("ln_2"), d)?,
-            mlp: Mlp {
+            mlp: Some(Mlp {
                 gate: None,
+                norm: None,
                 input: linear(file, &at("mlp.c_fc"), (d, m), Bias::Yes)?,
                 output: linear(file, &at("mlp.c_proj"), (m, d), Bias::Yes)?,
-            },
+            }),
             ln2_post: None,
         });
     }
     let tokens = file.take("wte.weight", &[spec.d_vocab, d])?;
     let tied = fields.flag("tie_word_embeddings")?;
     let table = file.unembedding("lm_head.weight", tied, &tokens)?;
-    let positions = Some(file.take("wpe.weight", &[spec.n_ctx, d])?);
+    let positions = Some(file.take_wide("wpe.weight", &[spec.n_ctx, d])?);
     let unembed = Unembed::new(table, affine(file, "ln_f", d)?, None);
     Ok(Weights { embed: Embed::new(tokens, positions, None), blocks, unembed })
 }

@@ -85,11 +85,12 @@ pub(super) fn weights(
             attn_out: linear(file, &at("attention.dense"), (d, d), bias)?,
             ln1_post: None,
             ln2: layer_norm(file, &at("post_attention_layernorm"), d)?,
-            mlp: Mlp {
+            mlp: Some(Mlp {
                 gate: None,
+                norm: None,
                 input: linear(file, &at("mlp.dense_h_to_4h"), (d, m), Bias::Yes)?,
                 output: linear(file, &at("mlp.dense_4h_to_h"), (m, d), Bias::Yes)?,
-            },
+            }),
             ln2_post: None,
         });
     }

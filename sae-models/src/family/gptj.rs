@@ -69,11 +69,12 @@ pub(super) fn weights(
             attn_out: linear(file, &at("attn.out_proj"), (d, d), Bias::No)?,
             ln1_post: None,
             ln2: norm,
-            mlp: Mlp {
+            mlp: Some(Mlp {
                 gate: None,
+                norm: None,
                 input: linear(file, &at("mlp.fc_in"), (d, m), Bias::Yes)?,
                 output: linear(file, &at("mlp.fc_out"), (m, d), Bias::Yes)?,
-            },
+            }),
             ln2_post: None,
         });
     }

@@ -6,6 +6,7 @@ mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
 mod gptj;
+mod hooked;
 mod llama;
 mod opt;
 mod parts;
@@ -13,10 +14,12 @@ mod phi;
 mod rms;
 mod rope;
 
-use sae_core::io::{Fields, Folder};
+use sae_core::io::{Fields, Folder, WeightDtype};
 
 use crate::checkpoint::Checkpoint;
 use crate::config::DecoderConfig;
+use crate::error::nearest;
+use crate::gguf::{self, Gguf};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -27,7 +30,10 @@ struct Family {
     weights: fn(&Fields, &DecoderConfig, &mut Checkpoint) -> Result<Weights>,
 }
 
-const TABLE: [Family; 15] = [
+/// TransformerLens' own format, whose configurations name no family.
+const OWN: &str = "hooked_transformer";
+
+static TABLE: [Family; 16] = [
     Family { model_type: "gpt2", config: gpt2::config, weights: gpt2::weights },
     Family { model_type: "gpt_neo", config: gpt_neo::config, weights: gpt_neo::weights },
     Family { model_type: "gpt_neox", config: gpt_neox::config, weights: gpt_neox::weights },
@@ -42,6 +48,7 @@ const TABLE: [Family; 15] = [
     Family { model_type: "gemma2", config: gemma::gemma2, weights: gemma::weights },
     Family { model_type: "gemma3_text", config: gemma::gemma3, weights: gemma::weights },
     Family { model_type: "gemma3", config: gemma::gemma3_vision, weights: gemma::weights },
+    Family { model_type: OWN, config: hooked::config, weights: hooked::weights },
     Family { model_type: "phi3", config: llama::phi3, weights: llama::weights },
 ];
 
@@ -56,23 +63,54 @@ pub const FAMILIES: [&str; TABLE.len()] = {
     names
 };
 
-/// Configuration and weights of the model in a folder.
-pub(crate) fn read(folder: &Folder) -> Result<(DecoderConfig, Weights)> {
+/// Configuration and weights of the model in a folder, matrices kept as `dtype`.
+pub(crate) fn read(folder: &Folder, dtype: WeightDtype) -> Result<(DecoderConfig, Weights)> {
+    if let Some(path) = gguf::file_of(folder)? {
+        let mut file = Gguf::open(&path)?;
+        let fields = file.config().clone();
+        let family = of(&fields)?;
+        let mut config = (family.config)(&fields)?;
+        if let Some(factors) = file.rope_factors()? {
+            rope::divide(&mut config, &factors)?;
+        }
+        return weights(family, &fields, config, Checkpoint::new(vec![Box::new(file)], dtype));
+    }
     const CONFIG: &str = "config.json";
     let fields = Fields::parse(&folder.path(CONFIG), &folder.read(CONFIG)?)?;
-    let Some(model_type) = fields.text("model_type")? else {
-        return Err(fields.wrong("model_type", "the name of a model family").into());
-    };
-    let Some(family) = TABLE.iter().find(|family| family.model_type == model_type) else {
-        return Err(Error::UnknownFamily {
-            path: fields.path().to_owned(),
-            got: model_type,
-            known: &FAMILIES,
-        });
-    };
+    let family = of(&fields)?;
     let config = (family.config)(&fields)?;
-    let mut file = Checkpoint::open(folder)?;
-    let weights = (family.weights)(&fields, &config, &mut file)?;
-    file.check_all_used()?;
+    weights(family, &fields, config, Checkpoint::open(folder, dtype)?)
+}
+
+/// The family that a configuration names.
+fn of(fields: &Fields) -> Result<&'static Family> {
+    const FIELD: &str = "model_type";
+    let own = hooked::is_own(fields).then(|| OWN.to_owned());
+    let Some(got) = own.map_or_else(|| fields.text(FIELD), |own| Ok(Some(own)))? else {
+        return Err(fields.wrong(FIELD, "the name of a model family").into());
+    };
+    TABLE.iter().find(|family| family.model_type == got).ok_or_else(|| Error::UnknownFamily {
+        path: fields.path().to_owned(),
+        field: FIELD,
+        nearest: nearest(&got, &FAMILIES),
+        got,
+        known: &FAMILIES,
+    })
+}
+
+/// A model of the shape that a configuration describes, with random weights.
+pub(crate) fn random(fields: &Fields, seed: u64) -> Result<(DecoderConfig, Weights)> {
+    let family = of(fields)?;
+    weights(family, fields, (family.config)(fields)?, Checkpoint::random(seed))
+}
+
+fn weights(
+    family: &Family,
+    fields: &Fields,
+    config: DecoderConfig,
+    mut file: Checkpoint,
+) -> Result<(DecoderConfig, Weights)> {
+    let weights = (family.weights)(fields, &config, &mut file)?;
+    file.check()?;
     Ok((config, weights))
 }

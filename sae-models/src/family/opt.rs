@@ -65,18 +65,19 @@ pub(super) fn weights(
             attn_out: linear(file, &at("self_attn.out_proj"), (d, d), Bias::Yes)?,
             ln1_post: None,
             ln2: layer_norm(file, &at("final_layer_norm"), d)?,
-            mlp: Mlp {
+            mlp: Some(Mlp {
                 gate: None,
+                norm: None,
                 input: linear(file, &at("fc1"), (d, m), Bias::Yes)?,
                 output: linear(file, &at("fc2"), (m, d), Bias::Yes)?,
-            },
+            }),
             ln2_post: None,
         });
     }
     let tokens = file.take("embed_tokens.weight", &[spec.d_vocab, d])?;
     let tied = fields.flag("tie_word_embeddings")?;
     let table = file.unembedding("lm_head.weight", tied, &tokens)?;
-    let positions = file.take("embed_positions.weight", &[spec.n_ctx + FIRST_ROW, d])?;
+    let positions = file.take_wide("embed_positions.weight", &[spec.n_ctx + FIRST_ROW, d])?;
     let positions = Some(positions.narrow(0, FIRST_ROW, spec.n_ctx)?);
     let unembed = Unembed::new(table, affine(file, "final_layer_norm", d)?, None);
     Ok(Weights { embed: Embed::new(tokens, positions, None), blocks, unembed })

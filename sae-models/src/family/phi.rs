@@ -67,11 +67,12 @@ pub(super) fn weights(
             attn_out: linear(file, &at("self_attn.dense"), (widths[0], d), Bias::Yes)?,
             ln1_post: None,
             ln2: norm,
-            mlp: Mlp {
+            mlp: Some(Mlp {
                 gate: None,
+                norm: None,
                 input: linear(file, &at("mlp.fc1"), (d, m), Bias::Yes)?,
                 output: linear(file, &at("mlp.fc2"), (m, d), Bias::Yes)?,
-            },
+            }),
             ln2_post: None,
         });
     }

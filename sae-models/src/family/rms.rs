@@ -95,7 +95,7 @@ fn block(
         attn_out: linear(file, &at("self_attn.o_proj"), (widths[0], d), layout.out_bias)?,
         ln1_post,
         ln2: rms_norm(file, &at(before_mlp), d, offset)?,
-        mlp: mlp(file, &at("mlp."), (d, spec.d_mlp), layout)?,
+        mlp: Some(mlp(file, &at("mlp."), (d, spec.d_mlp), layout)?),
         ln2_post,
     })
 }
@@ -114,7 +114,7 @@ fn mlp(
         let gate = linear(file, &format!("{prefix}gate_proj"), (d, m), layout.mlp_bias)?;
         (gate, linear(file, &format!("{prefix}up_proj"), (d, m), layout.mlp_bias)?)
     };
-    Ok(Mlp { gate: Some(gate), input, output })
+    Ok(Mlp { gate: Some(gate), input, norm: None, output })
 }
 
 /// Some of the outputs of a map.

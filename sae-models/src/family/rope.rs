@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 use sae_core::io::Fields;
 
 use crate::Result;
+use crate::config::DecoderConfig;
 use crate::rotary::{Pairs, Rotary};
 
 /// `base^(-2 j / n_dims)` for each pair `j`.
@@ -85,6 +86,25 @@ pub(super) fn scaled(fields: &Fields, frequencies: Vec<f64>) -> Result<Vec<f64>>
         }
         _ => Err(scaling.wrong(field, "default, linear or llama3").into()),
     }
+}
+
+/// Frequencies divided by factors of their own, one per pair of coordinates.
+pub(super) fn divide(config: &mut DecoderConfig, factors: &[f32]) -> Result<()> {
+    let Some(rotary) = &mut config.rotary else { return Ok(()) };
+    for frequencies in &mut rotary.frequencies {
+        if frequencies.len() != factors.len() {
+            return Err(sae_core::Error::InputShape {
+                what: "the factors of the rotary frequencies",
+                got: vec![factors.len()],
+                want: format!("[{}]", frequencies.len()),
+            }
+            .into());
+        }
+        for (frequency, factor) in frequencies.iter_mut().zip(factors) {
+            *frequency /= f64::from(*factor);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,5 +2,6 @@
 
 mod options;
 mod run;
+mod text;
 
 pub use options::{GenerateOptions, StopAt};

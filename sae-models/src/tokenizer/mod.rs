@@ -1,15 +1,23 @@
 //! Text to tokens and back, with TransformerLens' calls.
 
+mod gguf;
 mod padding;
 mod settings;
+mod splits;
+mod stream;
+
+use std::path::Path;
 
 use sae_core::io::Folder;
 use sae_core::tokenize::Tokenize;
 
 pub use padding::{PaddingSide, attention_mask};
 pub use settings::Special;
+pub use stream::TextStream;
 
 use crate::{Error, Result};
+
+const JSON: &str = "tokenizer.json";
 
 /// Whether a text is to begin with a BOS token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,22 +56,22 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// The tokenizer of a folder in Hugging Face layout; texts are cut to `n_ctx` tokens.
+    /// The tokenizer of a folder in Hugging Face layout, or of a GGUF file, whose own is taken where
+    /// no `tokenizer.json` lies beside it; texts are cut to `n_ctx` tokens.
     ///
     /// # Errors
-    /// `tokenizer.json` is missing or damaged, or a special token is not in the vocabulary.
+    /// There is no tokenizer, it is damaged, or a special token is not in the vocabulary.
     pub fn load(folder: &Folder, n_ctx: usize) -> Result<Self> {
-        const FILE: &str = "tokenizer.json";
-        let bytes = folder.read(FILE)?;
-        let bad = |e: tokenizers::Error| sae_core::Error::BadFile {
-            path: folder.path(FILE),
-            problem: format!("not a tokenizer: {e}"),
+        let (inner, special) = match crate::gguf::file_of(folder)? {
+            None => from_json(folder)?,
+            Some(path) => {
+                let beside = Folder::disk(path.parent().unwrap_or(Path::new("")));
+                match beside.has(JSON) {
+                    true => from_json(&beside)?,
+                    false => from_gguf(&path)?,
+                }
+            }
         };
-        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(bad)?;
-        // Cutting and padding are done here, with TransformerLens' rules.
-        inner.with_truncation(None).map_err(bad)?;
-        inner.with_padding(None);
-        let special = Special::read(folder, &inner)?;
         Ok(Self { inner, special, n_ctx, default_prepend_bos: true })
     }
 
@@ -214,6 +222,29 @@ impl Tokenizer {
             .decode(ids, skip_special)
             .map_err(|e| Error::Tokenizer { problem: e.to_string() })
     }
+}
+
+fn from_json(folder: &Folder) -> Result<(tokenizers::Tokenizer, Special)> {
+    let path = folder.path(JSON);
+    if !folder.has(JSON) {
+        return Err(Error::NoTokenizer { path: folder.path("") });
+    }
+    let bad = |e: tokenizers::Error| sae_core::Error::BadFile {
+        path: path.clone(),
+        problem: format!("not a tokenizer: {e}"),
+    };
+    let mut inner = tokenizers::Tokenizer::from_bytes(folder.read(JSON)?).map_err(bad)?;
+    // Cutting and padding are done here, with TransformerLens' rules.
+    inner.with_truncation(None).map_err(bad)?;
+    inner.with_padding(None);
+    let special = Special::read(folder, &inner)?;
+    Ok((inner, special))
+}
+
+fn from_gguf(path: &Path) -> Result<(tokenizers::Tokenizer, Special)> {
+    let file = gguf::build(&crate::gguf::header(path)?)?;
+    let special = Special::complete([file.bos, file.eos, file.pad], path, &file.tokenizer)?;
+    Ok((file.tokenizer, special))
 }
 
 impl Tokenize for Tokenizer {

@@ -1,5 +1,7 @@
 //! BOS, EOS and padding, as the files say and TransformerLens completes them.
 
+use std::path::Path;
+
 use sae_core::io::{Fields, Folder};
 use serde_json::Value;
 
@@ -46,14 +48,22 @@ impl Special {
             }
             Ok(None)
         };
-        let eos = named("eos_token")?.unwrap_or_else(|| "<|endoftext|>".to_owned());
-        let pad = named("pad_token")?.unwrap_or_else(|| eos.clone());
-        let bos = named("bos_token")?.unwrap_or_else(|| eos.clone());
+        let names = [named("bos_token")?, named("eos_token")?, named("pad_token")?];
+        Self::complete(names, &folder.path("tokenizer.json"), tokenizer)
+    }
+
+    /// What files call BOS, EOS and padding, with what TransformerLens puts where they are silent.
+    pub(super) fn complete(
+        [bos, eos, pad]: [Option<String>; 3],
+        path: &Path,
+        tokenizer: &tokenizers::Tokenizer,
+    ) -> Result<Self> {
+        let eos = eos.unwrap_or_else(|| "<|endoftext|>".to_owned());
+        let pad = pad.unwrap_or_else(|| eos.clone());
+        let bos = bos.unwrap_or_else(|| eos.clone());
         let id = |token: &str| {
-            let absent = || Error::SpecialTokenAbsent {
-                path: folder.path("tokenizer.json"),
-                token: token.to_owned(),
-            };
+            let absent =
+                || Error::SpecialTokenAbsent { path: path.to_owned(), token: token.to_owned() };
             tokenizer.token_to_id(token).ok_or_else(absent)
         };
         Ok(Self { bos_id: id(&bos)?, eos_id: id(&eos)?, pad_id: id(&pad)?, bos, eos, pad })

@@ -139,7 +139,7 @@ fn damage_is_named() {
     fs::write(&path, &whole[..whole.len() - 10]).unwrap();
     refused(dir.path(), &["model.safetensors", "truncated"]);
     fs::remove_file(&path).unwrap();
-    refused(dir.path(), &["model.safetensors", "No such file"]);
+    refused(dir.path(), &["no weights", "model.safetensors", "pytorch_model.bin"]);
 }
 
 #[test]
@@ -164,4 +164,110 @@ fn an_index_that_leads_elsewhere_is_refused() {
     let index = r#"{"weight_map":{"wte.weight":"../secret.safetensors"}}"#;
     fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();
     refused(dir.path(), &["weight_map"]);
+}
+
+/// What `torch.save` writes of a state dictionary, as a zip archive of a pickle and its storages.
+pub(crate) mod torch {
+    use std::io::Write;
+    use std::path::Path;
+
+    use super::Tensors;
+
+    fn text(pickle: &mut Vec<u8>, text: &str) {
+        pickle.push(b'X');
+        pickle.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
+        pickle.extend(text.as_bytes());
+    }
+
+    fn number(pickle: &mut Vec<u8>, n: usize) {
+        pickle.push(b'J');
+        pickle.extend(u32::try_from(n).unwrap().to_le_bytes());
+    }
+
+    pub(crate) fn save(path: &Path, tensors: &Tensors) {
+        // PROTO 2, EMPTY_DICT, MARK
+        let mut pickle = b"\x80\x02}(".to_vec();
+        for (key, (name, tensor)) in tensors.iter().enumerate() {
+            text(&mut pickle, name);
+            pickle.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
+            text(&mut pickle, "storage");
+            pickle.extend(b"ctorch\nFloatStorage\n");
+            text(&mut pickle, &key.to_string());
+            text(&mut pickle, "cpu");
+            number(&mut pickle, tensor.elem_count());
+            // TUPLE, BINPERSID, then offset, shape, strides, requires_grad and hooks.
+            pickle.extend(b"tQ");
+            number(&mut pickle, 0);
+            for axes in [tensor.dims().to_vec(), tensor.stride().to_vec()] {
+                pickle.push(b'(');
+                axes.iter().for_each(|n| number(&mut pickle, *n));
+                pickle.push(b't');
+            }
+            pickle.extend(b"\x89ccollections\nOrderedDict\n)RtR");
+        }
+        // SETITEMS, STOP
+        pickle.extend(b"u.");
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
+        let stored = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Stored);
+        let mut part = |name: &str, content: &[u8]| {
+            zip.start_file(format!("archive/{name}"), stored).unwrap();
+            zip.write_all(content).unwrap();
+        };
+        part("data.pkl", &pickle);
+        for (key, (_, tensor)) in tensors.iter().enumerate() {
+            let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            part(&format!("data/{key}"), &bytes);
+        }
+        part("version", b"3\n");
+        zip.finish().unwrap();
+    }
+}
+
+#[test]
+fn files_of_torch_single_and_in_shards_give_the_same_model() {
+    let all = tensors();
+    let plain = logits(checkpoint(CONFIG, &all).path(), Processing::DEFAULT);
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("config.json"), CONFIG).unwrap();
+    torch::save(&dir.path().join("pytorch_model.bin"), &all);
+    Tolerance::Bits.check(&logits(dir.path(), Processing::DEFAULT), &plain, "one file");
+    fs::remove_file(dir.path().join("pytorch_model.bin")).unwrap();
+    let mut map = serde_json::Map::new();
+    for (i, part) in all.chunks(6).enumerate() {
+        let file = format!("pytorch_model-{i}.bin");
+        torch::save(&dir.path().join(&file), &part.to_vec());
+        map.extend(part.iter().map(|(n, _)| (n.clone(), file.clone().into())));
+    }
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    fs::write(dir.path().join("pytorch_model.bin.index.json"), index).unwrap();
+    Tolerance::Bits.check(&logits(dir.path(), Processing::DEFAULT), &plain, "shards");
+
+    let last = dir.path().join("pytorch_model-2.bin");
+    let whole = fs::read(&last).unwrap();
+    fs::write(&last, &whole[..whole.len() / 2]).unwrap();
+    refused(dir.path(), &["pytorch_model-2.bin"]);
+    fs::remove_file(last).unwrap();
+    refused(dir.path(), &["pytorch_model-2.bin", "No such file"]);
+}
+
+#[test]
+fn all_that_does_not_fit_is_named_at_once() {
+    let mut some: Tensors = tensors();
+    some.retain(|(n, _)| n != "ln_f.bias" && n != "h.0.mlp.c_fc.weight");
+    some[4].1 = some[4].1.t().unwrap().contiguous().unwrap();
+    some.push(("h.0.attn.extra".to_owned(), some[2].1.clone()));
+    refused(
+        checkpoint(CONFIG, &some).path(),
+        &[
+            "no tensor `h.0.mlp.c_fc.weight`, expected [8, 32]",
+            "no tensor `ln_f.bias`, expected [8]",
+            "`h.0.attn.c_attn.weight` is [24, 8], expected [8, 24]",
+            "`h.0.attn.extra` belongs to no part of the model",
+        ],
+    );
+    // A configuration of a far larger model costs no memory.
+    let huge = CONFIG.replace("\"vocab_size\":11", "\"vocab_size\":1000000000000");
+    refused(checkpoint(&huge, &tensors()).path(), &["`wte.weight` is [11, 8]"]);
 }

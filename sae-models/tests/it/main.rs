@@ -3,6 +3,14 @@
 
 mod checkpoints;
 mod decoder;
+mod every_family;
+mod families;
 mod generation;
+mod gguf;
+mod gguf_damage;
+mod gguf_tokenizer;
+mod half;
 mod memory;
+mod real;
 mod sampling;
+mod toy;

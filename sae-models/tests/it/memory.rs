@@ -1,47 +1,68 @@
-//! Loading holds the weights once.
+//! Loading holds the weights once, whatever file they come from.
+#![cfg(target_os = "linux")]
 
-use sae_core::io::{Folder, write_tensors};
-use sae_models::{Decoder, Processing};
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::quantized::GgmlDType;
+use candle_core::{DType, Device, Tensor};
+use sae_core::io::{Folder, WeightDtype};
+use sae_models::{Decoder, LoadOptions, Processing};
+use serde_json::json;
+
+use crate::families::{Checkpoint, write};
+use crate::gguf::converted;
 
 /// Peak resident size of this process so far, in bytes.
-#[cfg(target_os = "linux")]
 fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
-/// Only the child process measures: what other tests allocate does not count there.
-#[cfg(target_os = "linux")]
-#[test]
-fn loading_peaks_at_little_more_than_the_file() {
-    const CHILD: &str = "SAE_MEASURE_LOADING";
-    const NAME: &str = "memory::loading_peaks_at_little_more_than_the_file";
-    if let Some(dir) = std::env::var_os(CHILD) {
-        let before = peak();
-        let model =
-            Decoder::load(&Folder::disk(std::path::PathBuf::from(dir)), Processing::DEFAULT)
-                .unwrap();
-        let grown = peak() - before;
-        println!("grown {grown}");
-        drop(model);
-        return;
+const CHILD: &str = "SAE_MEASURE_LOADING";
+const HALVES: &str = "SAE_MEASURE_IN_HALVES";
+const NAME: &str = "memory::loading_peaks_at_little_more_than_the_weights";
+
+/// By how much loading `path` grows a process of its own: what other tests allocate does not count.
+fn grown(path: &Path, halves: bool) -> u64 {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args([NAME, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, path);
+    if halves {
+        child.env(HALVES, "1");
     }
-    let dir = tempfile::tempdir().unwrap();
+    let out = child.output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    let grown = text.split("grown ").nth(1).unwrap_or_else(|| panic!("{text}"));
+    grown.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn measure(path: PathBuf) {
+    let before = peak();
+    let weights = match std::env::var_os(HALVES) {
+        Some(_) => WeightDtype::F16,
+        None => WeightDtype::F32,
+    };
+    let options = LoadOptions { processing: Processing::DEFAULT, weights };
+    let model = Decoder::load_with(&Folder::disk(path), options).unwrap();
+    println!("grown {}", peak() - before);
+    drop(model);
+}
+
+/// Eleven million parameters of a GPT-2.
+fn checkpoint() -> Checkpoint {
     let (d, v, ctx, layers) = (256usize, 20_000usize, 64usize, 8usize);
-    let config = format!(
-        r#"{{"model_type":"gpt2","n_embd":{d},"n_head":4,"n_layer":{layers},"n_positions":{ctx},"vocab_size":{v}}}"#
-    );
-    std::fs::write(dir.path().join("config.json"), config).unwrap();
-    let zeros =
-        |shape: &[usize]| Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+    let config = json!({
+        "model_type": "gpt2", "n_embd": d, "n_head": 4, "n_layer": layers, "n_positions": ctx,
+        "vocab_size": v, "n_inner": 4 * d, "layer_norm_epsilon": 1e-5
+    });
+    let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
     let mut tensors = vec![
-        ("wte.weight".to_owned(), zeros(&[v, d])),
-        ("wpe.weight".to_owned(), zeros(&[ctx, d])),
-        ("ln_f.weight".to_owned(), zeros(&[d])),
-        ("ln_f.bias".to_owned(), zeros(&[d])),
+        ("wte.weight".to_owned(), ones(&[v, d])),
+        ("wpe.weight".to_owned(), ones(&[ctx, d])),
+        ("ln_f.weight".to_owned(), ones(&[d])),
+        ("ln_f.bias".to_owned(), ones(&[d])),
     ];
     for l in 0..layers {
         let shapes: [(&str, &[usize]); 12] = [
@@ -58,20 +79,56 @@ fn loading_peaks_at_little_more_than_the_file() {
             ("mlp.c_proj.weight", &[4 * d, d]),
             ("mlp.c_proj.bias", &[d]),
         ];
-        tensors.extend(shapes.map(|(name, shape)| (format!("h.{l}.{name}"), zeros(shape))));
+        tensors.extend(shapes.map(|(name, shape)| (format!("h.{l}.{name}"), ones(shape))));
     }
-    let path = dir.path().join("model.safetensors");
-    write_tensors(&path, tensors.iter().map(|(n, t)| (n.as_str(), t.clone()))).unwrap();
-    let file = std::fs::metadata(&path).unwrap().len();
-    let out = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([NAME, "--exact", "--nocapture", "--test-threads=1"])
-        .env(CHILD, dir.path())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&out.stdout);
-    let grown = text.split("grown ").nth(1).unwrap_or_else(|| panic!("{text}"));
-    let grown: u64 = grown.split_whitespace().next().unwrap().parse().unwrap();
-    #[allow(clippy::cast_precision_loss)]
-    let ratio = grown as f64 / file as f64;
-    assert!(ratio < 1.2, "loading grew by {ratio:.2} of the file");
+    Checkpoint { config, tensors }
+}
+
+/// Three shards of halves.
+fn shards(checkpoint: &Checkpoint, dir: &Path) {
+    fs::write(dir.join("config.json"), checkpoint.config.to_string()).unwrap();
+    let mut map = serde_json::Map::new();
+    for (i, part) in checkpoint.tensors.chunks(checkpoint.tensors.len().div_ceil(3)).enumerate() {
+        let file = format!("model-{i}.safetensors");
+        let halves: HashMap<_, _> =
+            part.iter().map(|(n, t)| (n.clone(), t.to_dtype(DType::F16).unwrap())).collect();
+        candle_core::safetensors::save(&halves, dir.join(&file)).unwrap();
+        map.extend(part.iter().map(|(n, _)| (n.clone(), file.clone().into())));
+    }
+    let index = json!({ "weight_map": map }).to_string();
+    fs::write(dir.join("model.safetensors.index.json"), index).unwrap();
+}
+
+#[test]
+fn loading_peaks_at_little_more_than_the_weights() {
+    if let Some(path) = std::env::var_os(CHILD) {
+        return measure(path.into());
+    }
+    let checkpoint = checkpoint();
+    let parameters: usize = checkpoint.tensors.iter().map(|(_, t)| t.elem_count()).sum();
+    let dirs = [(); 4].map(|()| tempfile::tempdir().unwrap());
+    let [single, sharded, torch, gguf] = &dirs;
+    for dir in [single, torch] {
+        fs::write(dir.path().join("config.json"), checkpoint.config.to_string()).unwrap();
+    }
+    write(&single.path().join("model.safetensors"), &checkpoint.tensors);
+    shards(&checkpoint, sharded.path());
+    let bin = torch.path().join("pytorch_model.bin");
+    crate::checkpoints::torch::save(&bin, &checkpoint.tensors);
+    converted(&checkpoint, GgmlDType::Q8_0).write(gguf.path());
+    drop(checkpoint);
+    for (dir, what) in
+        [(single, "f32"), (sharded, "shards of f16"), (torch, "torch"), (gguf, "GGUF")]
+    {
+        for (halves, bytes) in [(false, 4), (true, 2)] {
+            let grown = grown(dir.path(), halves);
+            #[allow(clippy::cast_precision_loss)]
+            let ratio = grown as f64 / (parameters * bytes) as f64;
+            // Embeddings are a third: a second copy of any large part would show. Reading a tensor
+            // of torch in halves goes by way of f32.
+            let most = if halves { 1.35 } else { 1.2 };
+            let most = if halves && what == "torch" { 2.2 } else { most };
+            assert!(ratio < most, "{what} in {bytes} bytes: {ratio:.2} of the weights");
+        }
+    }
 }

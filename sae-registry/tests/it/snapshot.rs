@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use sae_registry::{Error, Fetch, FetchError, RemoteFile, model_files, sae_files};
+use sae_registry::{Error, Fetch, FetchError, RemoteFile, gguf_file, model_files, sae_files};
 
 use crate::server::{FIRST_COMMIT, Kind, REPO, SECOND_COMMIT, Server};
 
@@ -45,6 +45,43 @@ fn a_model_of_shards() {
     let weights = ["more/s-3.safetensors", "s-1.safetensors", "s-2.safetensors"];
     let files = [&["config.json", INDEX], &weights[..]].concat();
     check_model(&server, &files, &weights);
+}
+
+#[test]
+fn a_model_of_torch_where_there_is_no_other() {
+    const BIN: &str = "pytorch_model.bin";
+    let server = Server::new().put("config.json", SMALL, b"{}").put(BIN, LARGE, b"weights");
+    check_model(&server, &["config.json", BIN], &[BIN]);
+    let server = server.put("model.safetensors", LARGE, b"weights");
+    check_model(&server, &["config.json", "model.safetensors"], &["model.safetensors"]);
+
+    const BIN_INDEX: &str = "pytorch_model.bin.index.json";
+    let index = br#"{"weight_map":{"a":"p-1.bin","b":"p-2.bin"}}"#;
+    let server = Server::new()
+        .put("config.json", SMALL, b"{}")
+        .put(BIN_INDEX, SMALL, index)
+        .put("p-1.bin", LARGE, b"1")
+        .put("p-2.bin", LARGE, b"2");
+    check_model(
+        &server,
+        &["config.json", BIN_INDEX, "p-1.bin", "p-2.bin"],
+        &["p-1.bin", "p-2.bin"],
+    );
+}
+
+#[test]
+fn a_gguf_file_is_a_model_by_itself() {
+    const FILE: &str = "quantised/model.Q4_1.gguf";
+    let server = Server::new().put(FILE, LARGE, b"GGUF");
+    let path = gguf_file(&server.hub(), REPO, FILE, "main").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"GGUF");
+    assert!(path.ends_with(FILE), "{path:?}");
+    let Err(Error::Fetch(FetchError::NotFound { path, .. })) =
+        gguf_file(&server.hub(), REPO, "other.gguf", "main")
+    else {
+        panic!("an absent file went unnoticed")
+    };
+    assert_eq!(path, "other.gguf");
 }
 
 #[test]
