@@ -132,7 +132,11 @@ pub(crate) fn neuronpedia(command: &Neuronpedia, as_json: bool) -> Result<()> {
         Neuronpedia::List { features, name, description, note } => {
             let features = features.iter().map(|f| Ok(f.parse()?)).collect::<Result<Vec<_>>>()?;
             if !note.is_empty() && note.len() != features.len() {
-                bail!("{} notes for {} features, expected one for each", note.len(), features.len());
+                bail!(
+                    "{} notes for {} features, expected one for each",
+                    note.len(),
+                    features.len()
+                );
             }
             let notes = note.iter().map(String::as_str).chain(std::iter::repeat(""));
             let entries: Vec<(FeatureRef, &str)> = features.into_iter().zip(notes).collect();

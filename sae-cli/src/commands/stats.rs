@@ -1,9 +1,12 @@
 //! `sae stats`: how often, how strongly and where features fire.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sae_analysis::FeatureStats;
-use sae_analysis::stats::Firing;
+use sae_analysis::figure::{Axes, Cell, Page};
+use sae_analysis::stats::{Firing, histogram};
 use serde::Serialize;
 
 use super::data::DataArgs;
@@ -30,8 +33,13 @@ pub(crate) struct StatsArgs {
     /// Batches to read.
     #[arg(long, default_value_t = 16)]
     pub(crate) batches: usize,
+    /// Write a page with figures here.
+    #[arg(long)]
+    pub(crate) html: Option<PathBuf>,
 }
 
+/// Edges and bins of the histogram of `log10` densities; one token in 100,000 is the least that is seen.
+const DENSITIES: ((f64, f64), usize) = ((-5.0, 0.0), 40);
 /// Tokens shown around the one on which a feature fires.
 const AROUND: usize = 8;
 
@@ -135,10 +143,47 @@ pub(crate) fn table(rows: &[Row]) -> comfy_table::Table {
     table
 }
 
+/// How many features have which density, and where the chosen ones fire.
+pub(crate) fn figure(page: Page, found: &FeatureStats, rows: &[Row]) -> Page {
+    let (range, bins) = DENSITIES;
+    let densities: Vec<f64> =
+        found.sparsity.log10_density().into_iter().filter(|d| *d > range.0).collect();
+    let dead = found.sums.len() - densities.len();
+    let axes = Axes {
+        caption: &format!(
+            "How often features fire, on {} tokens ({dead} of {} never do)",
+            found.sparsity.tokens(),
+            found.sums.len()
+        ),
+        x: "log10 of the share of tokens on which a feature fires",
+        y: "features",
+    };
+    let contexts: Vec<_> = rows
+        .iter()
+        .flat_map(|row| {
+            row.contexts.iter().map(|c| {
+                let flat = |text: &str| text.replace('\n', " ");
+                let text = Cell::marked(&flat(&c.before), &flat(&c.token), &flat(&c.after));
+                vec![row.feature.to_string().into(), format!("{:.3}", c.firing.value).into(), text]
+            })
+        })
+        .collect();
+    page.histogram(axes, range, &histogram(&densities, range, bins))
+        .text("Where the strongest features fire most strongly (the token is marked):")
+        .table(&["feature", "activation", "in its text"], &contexts)
+}
+
 pub(crate) fn stats(args: &StatsArgs, as_json: bool) -> Result<()> {
     let stage = Stage::load(&args.names)?;
     let (found, prompts) = collect(&stage, args)?;
     let rows = rows(&stage, args, &found, &prompts)?;
+    if let Some(path) = &args.html {
+        let page = Page::new("How often features fire, and where").intro(&format!(
+            "{} read by {} on `{}`.",
+            args.names.sae, args.names.model, args.data.dataset
+        ));
+        show::page(path, &figure(page, &found, &rows))?;
+    }
     if as_json {
         return show::json(&rows);
     }

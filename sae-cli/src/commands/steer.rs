@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
+use sae_analysis::figure::Page;
 use sae_analysis::{find_max_activation, steering};
 use sae_core::hook::Plan;
 use sae_core::model::Batch;
@@ -25,7 +26,7 @@ pub(crate) struct SteerArgs {
     #[arg(long, default_value_t = 1712)]
     pub(crate) feature: usize,
     /// How much of the feature's largest activation is added; negative to push it away.
-    #[arg(long, default_value_t = 2.0, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) strength: f64,
     /// The prompt.
     #[arg(long, default_value = "And it came to pass")]
@@ -92,6 +93,15 @@ pub(crate) fn run(stage: &Stage, args: &SteerArgs) -> Result<Steered> {
         plain: continued(&Plan::new())?,
         steered: continued(&steering(&stage.model, sae, args.feature, amount)?)?,
     })
+}
+
+/// Both continuations.
+pub(crate) fn figure(page: Page, found: &Steered) -> Page {
+    let how = format!(
+        "steered: feature {} at {} times {:.2}",
+        found.feature, found.strength, found.max_activation
+    );
+    page.quote("plain", &found.plain).quote(&how, &found.steered)
 }
 
 pub(crate) fn steer(args: &SteerArgs, as_json: bool) -> Result<()> {

@@ -17,6 +17,7 @@ use sae_train::config::{Exclude, Separator};
 use sae_train::{Checkpoint, Outcome, Step, Surroundings, TrainConfig, Trained, Trainer, fit};
 use serde_json::json;
 
+use super::cache::model_name;
 use crate::progress::Counted;
 use crate::{interrupt, named, show, tokens};
 
@@ -51,6 +52,8 @@ pub(crate) struct TrainArgs {
 
 /// The configuration that is trained when none is given: a small TopK SAE on the built-in model.
 const DEMO_CONFIG: &str = include_str!("../../assets/train.json");
+/// Forward passes that may be ahead of the training.
+const AHEAD: usize = 1;
 /// What version 5 and 6 of SAELens call the built-in model and its text.
 const DEMO: &str = "demo";
 
@@ -129,6 +132,7 @@ fn with_source<T>(
             let there = cached.info().hook;
             bail!("{}: holds `{there}`, the configuration wants `{hook}`", path.display());
         }
+        fits(args, config, path, &cached)?;
         return act(&mut cached);
     }
     let name = args.model.as_deref().or(config.model_name.as_deref()).unwrap_or(DEMO);
@@ -165,8 +169,26 @@ fn with_source<T>(
         mix_fraction: config.mixing_fraction,
         seed: config.seed,
     };
-    let mut live = Live::new(&model, rows, harvest, config.store_batch_size_prompts, mix)?;
-    act(&mut live)
+    let live = Live::new(&model, rows, harvest, config.store_batch_size_prompts, mix)?;
+    live.ahead(AHEAD, |source| act(source))
+}
+
+/// A cache must be of the model and the prompts that the configuration names.
+fn fits(args: &TrainArgs, config: &TrainConfig, path: &Path, cached: &Cached) -> Result<()> {
+    let info = cached.info();
+    let want = config.model_name.as_deref().map(|name| model_name(name, args.no_processing));
+    if let Some(want) = want.filter(|want| *want != info.model) {
+        let (path, there) = (path.display(), &info.model);
+        bail!(
+            "{path}: holds activations of `{there}`, `model_name` wants `{want}`; if they are the same, \
+             name the model as the cache does"
+        );
+    }
+    let (there, want) = (info.context_size, config.context_size);
+    if there != want {
+        bail!("{}: prompts have {there} tokens, `context_size` wants {want}", path.display());
+    }
+    Ok(())
 }
 
 pub(super) fn processing(none: bool) -> Processing {

@@ -150,17 +150,16 @@ fn what_fails_in_the_thread_fails_where_it_would_have_failed_here() {
             }
         }
     };
-    let count = Arc::default();
-    let here = failure(&mut breaking(&model, 33, &count));
+    let here = failure(&mut breaking(&model, 33, &Arc::default()));
     assert!(here.0 > 0 && here.1.contains("broken"), "{here:?}");
-    let (there, again) = breaking(&model, 33, &count).ahead(2, |source| {
+    let (there, again) = breaking(&model, 33, &Arc::default()).ahead(2, |source| {
         let there = failure(source);
         (there, source.next(1).map(drop).unwrap_err().to_string())
     });
     assert_eq!(here, there);
     assert!(again.contains("broken"), "{again}");
     // Going back to before the failure works as if nothing had been.
-    breaking(&model, 33, &count).ahead(2, |source| {
+    breaking(&model, 33, &Arc::default()).ahead(2, |source| {
         let first = read(source, 10);
         failure(source);
         source.seek(Position { row: 0 }).unwrap();
