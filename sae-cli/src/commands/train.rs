@@ -73,11 +73,6 @@ pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
         runner["training_tokens"] = tokens.into();
     }
     let stop = interrupt::flag()?;
-    let checkpoints = args.output.join("checkpoints");
-    std::fs::create_dir_all(&args.output).with_context(|| args.output.display().to_string())?;
-    let metrics = args.output.join("metrics.jsonl");
-    let mut sink =
-        metrics_file(&metrics, &checkpoints).with_context(|| metrics.display().to_string())?;
     let bar = Counted::new("training", config.training_tokens);
     let mut on_step = |trainer: &Trainer, step: &Step| {
         let mse = step.losses.first().map_or(0.0, |(_, loss)| *loss);
@@ -85,13 +80,21 @@ pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
             format!("mse {mse:.3}, l0 {:.1}, dead {}", step.l0, step.n_dead)
         });
     };
-    let around = Surroundings {
-        sink: Some(&mut sink),
-        checkpoints: Some(&checkpoints),
-        stop: Some(&stop),
-        on_step: Some(&mut on_step),
-    };
-    let outcome = with_source(args, &config, |source| Ok(fit(&config, source, around)?))?;
+    let outcome = with_source(args, &config, |source| {
+        // Nothing is written before there are activations to train on.
+        let checkpoints = args.output.join("checkpoints");
+        std::fs::create_dir_all(&args.output).with_context(|| args.output.display().to_string())?;
+        let metrics = args.output.join("metrics.jsonl");
+        let mut sink =
+            metrics_file(&metrics, &checkpoints).with_context(|| metrics.display().to_string())?;
+        let around = Surroundings {
+            sink: Some(&mut sink),
+            checkpoints: Some(&checkpoints),
+            stop: Some(&stop),
+            on_step: Some(&mut on_step),
+        };
+        Ok(fit(&config, source, around)?)
+    })?;
     bar.finish();
     match outcome {
         Outcome::Done(trained) => {
