@@ -48,14 +48,20 @@ pub(crate) fn rows(
 ) -> Result<Box<dyn TokenRows>> {
     let tokenizer = Arc::clone(tokenizer);
     let tokenized = dataset.is_tokenized()?;
+    let name = dataset.path().display().to_string();
     let open = move || -> sae_store::Result<Documents> {
         let tokenizer = Arc::clone(&tokenizer);
         dataset.tokens(move |text| tokenizer.to_tokens_whole(text, PrependBos::No))
     };
-    Ok(match tokenized {
+    let mut rows: Box<dyn TokenRows> = match tokenized {
         true => Box::new(Cut::new(open, options.context_size)?),
         false => Box::new(Packed::new(open, options)?),
-    })
+    };
+    if rows.next_row()?.is_none() {
+        bail!("{name}: no row of {} tokens; the documents are too short", options.context_size);
+    }
+    rows.rewind()?;
+    Ok(rows)
 }
 
 /// Positions as in Python: `5:-5`, `:100`, `0::2`, or `:` for all.

@@ -1,6 +1,6 @@
 //! `sae run`: a prompt and its answer, plain, with the SAE, and with SAE and error term.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use sae_analysis::figure::Page;
 use sae_core::hook::Plan;
@@ -120,6 +120,9 @@ pub(crate) fn run(args: &RunArgs, as_json: bool) -> Result<()> {
         top_k: args.top,
         ..TestPrompt::new(args.prompt.clone(), String::new())
     };
+    if let Some(answer) = args.answer.iter().find(|a| a.trim().is_empty()) {
+        bail!("answer {answer:?}: expected at least one word to judge");
+    }
     let compared = Compared::run(&stage, &what)?;
     if as_json {
         return show::json(&compared);

@@ -66,8 +66,12 @@ pub(crate) struct InText {
 /// The statistics, and the prompts that they are about.
 pub(crate) fn collect(stage: &Stage, args: &StatsArgs) -> Result<(FeatureStats, Vec<Vec<u32>>)> {
     let sae = stage.sae.sae.as_ref();
+    let d_sae = sae.spec().d_sae;
+    if let Some(feature) = args.feature.iter().find(|f| **f >= d_sae) {
+        bail!("feature {feature}: the SAE has features 0 to {}", d_sae - 1);
+    }
     let batches = data::batches(stage, &args.data, args.batches)?;
-    let mut stats = FeatureStats::new(sae.spec().d_sae, args.contexts);
+    let mut stats = FeatureStats::new(d_sae, args.contexts);
     let bar = Counted::new("reading", batches.len() as u64);
     for (i, prompts) in batches.iter().enumerate() {
         stats.add(&stage.model, sae, prompts)?;
@@ -96,9 +100,7 @@ pub(crate) fn rows(
     let density = stats.sparsity.density();
     let cah = stats.sparsity.consistent_activation_heuristic();
     let row = |&feature: &usize| -> Result<Row> {
-        let Some(top) = stats.top.get(feature) else {
-            bail!("feature {feature}: the SAE has features 0 to {}", d_sae - 1);
-        };
+        let top = stats.top.get(feature).context("a feature that the SAE does not have")?;
         let contexts = top.iter().map(|f| in_text(stage, prompts, *f)).collect::<Result<_>>()?;
         Ok(Row {
             feature,

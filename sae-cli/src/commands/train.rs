@@ -1,7 +1,7 @@
 //! `sae train`: from a SAELens configuration to a SAELens folder.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::LineWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -109,7 +109,7 @@ pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
 }
 
 /// The file of metrics, without the lines that will be written again after the latest checkpoint.
-fn metrics_file(path: &Path, checkpoints: &Path) -> Result<JsonLines<BufWriter<File>>> {
+fn metrics_file(path: &Path, checkpoints: &Path) -> Result<JsonLines<LineWriter<File>>> {
     let latest = Checkpoint::latest(checkpoints)?;
     let rows = latest.and_then(|p| p.file_name()?.to_str()?.parse::<f64>().ok()).unwrap_or(0.0);
     let text = if path.is_file() { std::fs::read_to_string(path)? } else { String::new() };
@@ -120,7 +120,7 @@ fn metrics_file(path: &Path, checkpoints: &Path) -> Result<JsonLines<BufWriter<F
     };
     let kept: String = text.lines().filter(before).map(|line| format!("{line}\n")).collect();
     sae_core::io::write_atomic(path, kept.as_bytes())?;
-    Ok(JsonLines(BufWriter::new(File::options().append(true).open(path)?)))
+    Ok(JsonLines(LineWriter::new(File::options().append(true).open(path)?)))
 }
 
 /// Run `act` with activations from a cache, or from the model on the dataset.
