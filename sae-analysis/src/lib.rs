@@ -25,7 +25,7 @@ pub mod weights;
 
 pub use attribution::{Attributions, attribute};
 pub use evaluate::{EvalData, Evaluation, evaluate};
-pub use max_activation::find_max_activation;
+pub use max_activation::{find_max_activation, max_activation};
 pub use stats::FeatureStats;
 pub use steer::steering;
 pub use top::{Strongest, top_features, top_logits};

@@ -19,8 +19,19 @@ fn main() -> std::process::ExitCode {
     match commands::run(&args) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, without those that were told in the one before.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        match told.ends_with(&cause) {
+            true => told,
+            false if told.is_empty() => cause,
+            false => format!("{told}: {cause}"),
+        }
+    })
 }

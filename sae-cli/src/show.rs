@@ -1,9 +1,12 @@
 //! Tables for people, JSON for programs.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
+use sae_analysis::figure::Page;
+use sae_core::io::write_atomic;
 use serde::Serialize;
 
 /// A table with a heading.
@@ -27,6 +30,13 @@ pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
 /// Print a value as one JSON document.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(line(serde_json::to_string_pretty(value)?)?)
+}
+
+/// Write a page, and say where.
+pub(crate) fn page(path: &Path, page: &Page) -> anyhow::Result<()> {
+    write_atomic(path, page.html().as_bytes())?;
+    eprintln!("{}", path.display());
+    Ok(())
 }
 
 /// A token as people read it: quoted, with blanks and control characters visible.

@@ -48,6 +48,14 @@ pub enum CallError {
         /// What the server says.
         message: String,
     },
+    /// A request that the server would refuse; it was not sent.
+    #[error("{endpoint}: {problem}")]
+    BadRequest {
+        /// The path.
+        endpoint: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An answer that is not JSON, or not the JSON that was expected.
     #[error("{endpoint}: {problem}")]
     BadAnswer {

@@ -19,21 +19,23 @@
 //! # Ok::<(), sae_neuronpedia::Error>(())
 //! ```
 
+mod answer;
 mod call;
 mod client;
 mod error;
 mod feature;
 mod python;
 mod quick_list;
+mod search;
 pub mod transport;
+mod types;
 mod url;
 
 pub use call::CallError;
-pub use client::{
-    Activation, Client, Explanation, Feature, HOST, Hit, KEY_VARIABLE, Retries, SteerAnswer,
-    SteerRequest, Steered,
-};
+pub use client::{Client, HOST, KEY_VARIABLE, Retries};
 pub use error::Error;
 pub use feature::FeatureRef;
 pub use quick_list::{QUICK_LIST_MAX, TEMPORARY_LIST, quick_list_url, sae_lens_quick_list_url};
+pub use search::Hits;
+pub use types::{Activation, Explanation, Feature, Hit, List, SteerAnswer, SteerRequest, Steered};
 pub use url::SITE;

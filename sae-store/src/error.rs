@@ -67,6 +67,9 @@ pub enum Error {
         /// How many there are.
         rows: u64,
     },
+    /// The thread that runs a model ahead ended before its time.
+    #[error("the thread that runs the model ahead has ended")]
+    ThreadEnded,
     /// A context that holds no token.
     #[error(transparent)]
     Context(#[from] ContextTooSmall),

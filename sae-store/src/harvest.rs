@@ -39,11 +39,8 @@ impl Harvest {
     /// # Errors
     /// The hook never fires in the model, has no vector per position, or has no such head.
     pub fn width(&self, model: &dyn HookedModel) -> Result<usize> {
-        let width = model.width_at(self.hook)?.ok_or_else(|| sae_core::Error::InputShape {
-            what: "activations",
-            got: Vec::new(),
-            want: format!("one vector per position at `{}`", self.hook),
-        })?;
+        let width =
+            model.width_at(self.hook)?.ok_or(sae_core::Error::NotPerPosition { at: self.hook })?;
         let spec = model.spec();
         match self.head {
             None => Ok(width),

@@ -2,7 +2,7 @@
 //!
 //! - [`pack`], [`tokens`]: documents to rows of token ids, packed as SAELens packs them
 //! - [`dataset`]: documents from text, JSON lines and parquet
-//! - [`harvest`], [`live`], [`mixer`]: activations from a running model, mixed
+//! - [`harvest`], [`live`], [`mixer`]: activations from a running model, mixed; a thread may run it ahead
 //! - [`cache`], [`permute`]: activations in a memory-mapped file, read in a shuffled order
 //! - [`memory`]: rows that are already there
 
@@ -24,4 +24,4 @@ pub use live::Live;
 pub use memory::MemorySource;
 pub use mixer::{MixOptions, Mixer};
 pub use pack::{PackOptions, Packer};
-pub use tokens::{Packed, RowsInMemory, TokenRows};
+pub use tokens::{Cut, Packed, RowsInMemory, TokenRows};

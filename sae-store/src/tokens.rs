@@ -66,6 +66,20 @@ fn packer(documents: Documents, options: PackOptions) -> Result<Packer<Failing>>
     Ok(Packer::new(Failing { documents, failure: None }, options)?)
 }
 
+impl<T: TokenRows + ?Sized> TokenRows for Box<T> {
+    fn context_size(&self) -> usize {
+        (**self).context_size()
+    }
+
+    fn next_row(&mut self) -> Result<Option<Vec<u32>>> {
+        (**self).next_row()
+    }
+
+    fn rewind(&mut self) -> Result<()> {
+        (**self).rewind()
+    }
+}
+
 impl<F: FnMut() -> Result<Documents> + Send> TokenRows for Packed<F> {
     fn context_size(&self) -> usize {
         self.options.context_size
@@ -85,6 +99,54 @@ impl<F: FnMut() -> Result<Documents> + Send> TokenRows for Packed<F> {
     }
 }
 
+/// Documents that are rows already, cut to one length (SAELens' rule for tokenised datasets): nothing is
+/// put before, between or behind them. `open` gives them from the beginning.
+pub struct Cut<F> {
+    open: F,
+    context_size: usize,
+    documents: Documents,
+    /// Rows so far, for messages.
+    row: usize,
+}
+
+impl<F: FnMut() -> Result<Documents>> Cut<F> {
+    /// Rows of `context_size` tokens.
+    ///
+    /// # Errors
+    /// The documents cannot be opened.
+    pub fn new(mut open: F, context_size: usize) -> Result<Self> {
+        let documents = open()?;
+        Ok(Self { open, context_size, documents, row: 0 })
+    }
+}
+
+impl<F: FnMut() -> Result<Documents> + Send> TokenRows for Cut<F> {
+    fn context_size(&self) -> usize {
+        self.context_size
+    }
+
+    fn next_row(&mut self) -> Result<Option<Vec<u32>>> {
+        let Some(mut tokens) = self.documents.next().transpose()? else { return Ok(None) };
+        cut(&mut tokens, self.row, self.context_size)?;
+        self.row += 1;
+        Ok(Some(tokens))
+    }
+
+    fn rewind(&mut self) -> Result<()> {
+        self.documents = (self.open)()?;
+        self.row = 0;
+        Ok(())
+    }
+}
+
+fn cut(tokens: &mut Vec<u32>, row: usize, context_size: usize) -> Result<()> {
+    if tokens.len() < context_size {
+        return Err(crate::Error::ShortRow { row, got: tokens.len(), want: context_size });
+    }
+    tokens.truncate(context_size);
+    Ok(())
+}
+
 /// Rows that are in memory.
 #[derive(Clone, Debug)]
 pub struct RowsInMemory {
@@ -99,15 +161,11 @@ impl RowsInMemory {
     /// # Errors
     /// A row that is shorter.
     pub fn new(rows: Vec<Vec<u32>>, context_size: usize) -> Result<Self> {
-        let mut cut = rows;
-        for (row, tokens) in cut.iter_mut().enumerate() {
-            if tokens.len() < context_size {
-                let got = tokens.len();
-                return Err(crate::Error::ShortRow { row, got, want: context_size });
-            }
-            tokens.truncate(context_size);
+        let mut rows = rows;
+        for (row, tokens) in rows.iter_mut().enumerate() {
+            cut(tokens, row, context_size)?;
         }
-        Ok(Self { rows: cut, context_size, at: 0 })
+        Ok(Self { rows, context_size, at: 0 })
     }
 }
 

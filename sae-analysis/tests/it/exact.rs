@@ -1,12 +1,16 @@
 //! What must come out for an SAE that loses nothing: `SplitSae` gives back what it reads.
 
 use candle_core::Tensor;
-use sae_analysis::{EvalData, FeatureStats, attribute, evaluate, steering};
+use sae_analysis::{
+    EvalData, FeatureStats, attribute, evaluate, find_max_activation, max_activation, steering,
+};
 use sae_core::hook::{HookName, Plan};
 use sae_core::model::{Batch, HookedModel};
 use sae_core::sae::Sae;
+use sae_core::source::{ActivationSource, Position};
 use sae_core::testing::{SplitSae, ToyModel};
 use sae_core::{Error, Result};
+use sae_store::MemorySource;
 
 const D_MODEL: usize = 4;
 
@@ -72,6 +76,30 @@ fn one_pass_sees_what_the_model_has() -> Result<()> {
         assert!(stats.top[feature].is_sorted_by(|a, b| a.value >= b.value));
         assert!(stats.top[feature].len() <= 4);
     }
+    Ok(())
+}
+
+#[test]
+fn the_largest_activation_is_the_same_from_the_model_and_from_its_rows() -> Result<()> {
+    let (model, sae) = (ToyModel::new(2, D_MODEL)?, SplitSae::new(D_MODEL, at())?);
+    let rows = model.run(&Batch::rows(&prompts())?, &Plan::new().capture(at()))?;
+    let rows = rows.require(at())?.flatten_all()?.to_vec1::<f32>()?;
+    let first = rows[..D_MODEL].to_vec();
+    let mut source = MemorySource::new(at(), D_MODEL, rows)?;
+    for feature in 0..2 * D_MODEL {
+        let largest = find_max_activation(&model, &sae, feature, &[prompts()], &[])?;
+        source.seek(Position::default())?;
+        assert_eq!(max_activation(&sae, feature, &mut source, 18, 5)?, largest, "{feature}");
+        source.seek(Position::default())?;
+        let sign = if feature < D_MODEL { 1.0 } else { -1.0 };
+        let want = (sign * first[feature % D_MODEL]).max(0.0);
+        assert_eq!(max_activation(&sae, feature, &mut source, 1, 5)?, want);
+    }
+    let beyond = max_activation(&sae, 99, &mut source, 1, 1).unwrap_err();
+    assert!(matches!(beyond, Error::FeatureOutOfRange { feature: 99, .. }), "{beyond}");
+    let mut narrow = MemorySource::new(at(), 3, vec![0.0; 6])?;
+    let error = max_activation(&sae, 0, &mut narrow, 1, 1).unwrap_err();
+    assert!(matches!(error, Error::WidthMismatch { got: 3, want: 4, .. }), "{error}");
     Ok(())
 }
 

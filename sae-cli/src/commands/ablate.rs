@@ -1,7 +1,10 @@
 //! `sae ablate`: what an answer loses when features are set to zero.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use clap::Args;
+use sae_analysis::figure::Page;
 use sae_core::hook::{Plan, SaeSite};
 use sae_core::sae::{FeatureEdit, SaeExt};
 use sae_models::{TestPrompt, test_prompt};
@@ -28,6 +31,9 @@ pub(crate) struct AblateArgs {
     /// How many of the strongest.
     #[arg(long, default_value_t = 5)]
     pub(crate) top: usize,
+    /// Write a page with figures here.
+    #[arg(long)]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// The first answer token in one run.
@@ -92,8 +98,31 @@ pub(crate) fn table(found: &[Outcome]) -> comfy_table::Table {
     table
 }
 
+/// What is left of the answer's probability in each run.
+pub(crate) fn figure(page: Page, found: &[Outcome]) -> Page {
+    [(false, "without the error term"), (true, "with the error term")].into_iter().fold(
+        page,
+        |page, (error_term, how)| {
+            let runs = || found.iter().filter(|o| o.error_term == error_term);
+            let labels: Vec<String> = runs().map(|o| format!("{} ablated", o.ablated)).collect();
+            let values: Vec<f64> = runs().map(|o| 100.0 * f64::from(o.prob)).collect();
+            page.bars(
+                &format!("The answer under ablation, {how}"),
+                "probability, %",
+                &labels,
+                &values,
+            )
+        },
+    )
+}
+
 pub(crate) fn ablate(args: &AblateArgs, as_json: bool) -> Result<()> {
     let stage = Stage::load(&args.names)?;
     let found = run(&stage, args)?;
+    if let Some(path) = &args.html {
+        let page = Page::new("What an answer loses without features")
+            .intro(&format!("Answer {:?} to the prompt {:?}.", args.answer, args.prompt));
+        show::page(path, &figure(page, &found))?;
+    }
     if as_json { show::json(&found) } else { Ok(show::line(table(&found))?) }
 }

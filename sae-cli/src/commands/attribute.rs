@@ -1,8 +1,11 @@
 //! `sae attribute`: which features a prediction depends on.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use clap::Args;
 use sae_analysis::attribute as attribution;
+use sae_analysis::figure::Page;
 use sae_core::model::Batch;
 use sae_models::tokenizer::PrependBos;
 use serde::Serialize;
@@ -30,6 +33,9 @@ pub(crate) struct AttributeArgs {
     /// How many to show.
     #[arg(long, default_value_t = 10)]
     pub(crate) top: usize,
+    /// Write a page with figures here.
+    #[arg(long)]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// A feature at a position, and what it adds to the logit.
@@ -101,9 +107,25 @@ pub(crate) fn table(found: &Found) -> comfy_table::Table {
     table
 }
 
+/// What each of the strongest gives to the logit.
+pub(crate) fn figure(page: Page, found: &Found) -> Page {
+    let label =
+        |s: &Share| format!("{} on {} (position {})", s.feature, show::token(&s.token), s.position);
+    let labels: Vec<String> = found.shares.iter().map(label).collect();
+    let values: Vec<f64> = found.shares.iter().map(|s| f64::from(s.attribution)).collect();
+    let caption =
+        "Attribution: what the answer's logit would lose without the feature, to first order";
+    page.bars(caption, "logit", &labels, &values)
+}
+
 pub(crate) fn attribute(args: &AttributeArgs, as_json: bool) -> Result<()> {
     let stage = Stage::load(&args.names)?;
     let found = run(&stage, args)?;
+    if let Some(path) = &args.html {
+        let page = Page::new("What a prediction depends on")
+            .intro(&format!("Answer {:?} to the prompt {:?}.", args.answer, args.prompt));
+        show::page(path, &figure(page, &found))?;
+    }
     if as_json {
         return show::json(&found);
     }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
+use sae_analysis::figure::Page;
 use sae_analysis::{EvalData, Evaluation, evaluate};
 use serde_json::Value;
 
@@ -58,6 +59,34 @@ pub(crate) fn rows(found: &Evaluation) -> Result<Vec<Vec<String>>> {
         }
     }
     Ok(rows)
+}
+
+/// What the metrics that people look at first mean.
+const MEANINGS: [(&str, &str); 10] = [
+    (
+        "ce_loss_score",
+        "share of the model's skill that is left: 1 as without the SAE, 0 as without the layer",
+    ),
+    ("ce_loss_without_sae", "loss of the model alone, nats per token"),
+    ("ce_loss_with_sae", "its loss when it reads the reconstruction"),
+    ("kl_div_score", "the same for the predicted distribution"),
+    ("explained_variance", "share of the variance that the reconstruction holds"),
+    ("cossim", "cosine between activation and reconstruction"),
+    ("mse", "mean squared length of what is missing"),
+    ("l2_ratio", "length of the reconstruction by that of the activation: below 1 it shrinks"),
+    ("l0", "features active per token"),
+    ("l1", "sum of activations per token"),
+];
+
+/// The metrics, and what they mean.
+pub(crate) fn figure(page: Page, found: &Evaluation) -> Result<Page> {
+    let all = rows(found)?;
+    let row = |(metric, meaning): &(&str, &str)| {
+        let value = &all.iter().find(|row| row[1] == *metric)?[2];
+        Some(vec![(*metric).into(), value.as_str().into(), (*meaning).into()])
+    };
+    let rows: Vec<_> = MEANINGS.iter().filter_map(row).collect();
+    Ok(page.table(&["metric", "value", "what it is"], &rows))
 }
 
 pub(crate) fn table(found: &Evaluation) -> Result<comfy_table::Table> {

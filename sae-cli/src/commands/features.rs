@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
+use sae_analysis::figure::Page;
 use sae_analysis::{Strongest, top_features, top_logits};
 use sae_core::model::{Batch, HookedModelExt};
 use sae_models::tokenizer::PrependBos;
@@ -85,6 +86,22 @@ pub(crate) fn table(features: &[Feature]) -> comfy_table::Table {
         table.add_row([f.feature.to_string(), activation, promotes.join(" ")]);
     }
     table
+}
+
+/// How strongly each fires, and the tokens whose logits it raises most.
+pub(crate) fn figure(page: Page, features: &[Feature]) -> Page {
+    let labels: Vec<String> = features.iter().map(|f| format!("feature {}", f.feature)).collect();
+    let values: Vec<f64> = features.iter().map(|f| f64::from(f.activation)).collect();
+    let promoted = |p: &Promoted| format!("{} {:+.2}", show::token(&p.token), p.logit);
+    let rows: Vec<_> = features
+        .iter()
+        .map(|f| {
+            let promotes: Vec<String> = f.promotes.iter().map(promoted).collect();
+            vec![f.feature.to_string().into(), promotes.join("   ").into()]
+        })
+        .collect();
+    page.bars("The strongest features", "activation", &labels, &values)
+        .table(&["feature", "promotes (change of the logit per unit of activation)"], &rows)
 }
 
 pub(crate) fn features(args: &FeatureArgs, as_json: bool) -> Result<()> {

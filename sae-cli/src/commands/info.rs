@@ -24,16 +24,24 @@ pub(crate) fn info(args: &InfoArgs, as_json: bool) -> Result<()> {
         let object: serde_json::Map<String, Value> = rows.into_iter().collect();
         return show::json(&object);
     }
+    Ok(show::line(table(&rows))?)
+}
+
+pub(crate) fn table(rows: &[(String, Value)]) -> comfy_table::Table {
     let mut table = show::table(&["field", "value"]);
     for (field, value) in rows {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        table.add_row([field, text]);
+        table.add_row([field.clone(), text(value)]);
     }
-    Ok(show::line(table)?)
+    table
+}
+
+/// A value as people read it.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// What is known of an SAE, in the order in which people ask.
-fn rows(spec: &SaeSpec) -> Vec<(String, Value)> {
+pub(crate) fn rows(spec: &SaeSpec) -> Vec<(String, Value)> {
     let mut rows = vec![
         ("architecture", json!(spec.architecture_name())),
         ("d_in", json!(spec.d_in)),

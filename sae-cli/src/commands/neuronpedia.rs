@@ -1,8 +1,10 @@
 //! `sae neuronpedia`: pages of features, and calls to the site.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use sae_neuronpedia::{Client, FeatureRef, SteerRequest, Steered, TEMPORARY_LIST, quick_list_url};
+use sae_neuronpedia::{
+    CallError, Client, FeatureRef, Hit, SteerRequest, Steered, TEMPORARY_LIST, quick_list_url,
+};
 use serde_json::json;
 
 use crate::show;
@@ -28,9 +30,9 @@ pub(crate) enum Neuronpedia {
         /// The feature, as in `gpt2-small/7-res-jb/123`.
         feature: String,
     },
-    /// Features whose explanation is close to some words.
+    /// Features whose explanation is close to some words, the closest first.
     Search {
-        /// The words.
+        /// The words, three characters at least.
         query: String,
         /// Neuronpedia's name of the model.
         #[arg(long, default_value = "gpt2-small")]
@@ -38,9 +40,27 @@ pub(crate) enum Neuronpedia {
         /// Only in these SAEs, as in `6-res-jb`.
         #[arg(long)]
         sae: Vec<String>,
+        /// How many to show; pages of 20 are asked for as they are needed.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
     },
     /// Continue a prompt there, with and without features.
     Steer(NeuronpediaSteerArgs),
+    /// Make a list of features there, and print its address. Needs a key.
+    List {
+        /// The features, as in `gpt2-small/7-res-jb/123`.
+        #[arg(required = true)]
+        features: Vec<String>,
+        /// What the list is called.
+        #[arg(long)]
+        name: String,
+        /// What it is about.
+        #[arg(long, default_value = "")]
+        description: String,
+        /// A word on each feature, in their order; none, or one for each.
+        #[arg(long)]
+        note: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -103,23 +123,47 @@ pub(crate) fn neuronpedia(command: &Neuronpedia, as_json: bool) -> Result<()> {
             }
             Ok(show::line(table)?)
         }
-        Neuronpedia::Search { query, model, sae } => {
+        Neuronpedia::Search { query, model, sae, limit } => {
             let saes: Vec<&str> = sae.iter().map(String::as_str).collect();
-            let hits = Client::from_env().search_explanations(model, &saes, query)?;
-            if as_json {
-                return show::json(&hits);
-            }
-            let mut table = show::table(&["feature", "explanation", "similarity"]);
-            for h in hits {
-                let feature = format!("{}/{}/{}", h.model_id, h.layer, h.index);
-                let similarity =
-                    h.cosine_similarity.map_or_else(String::new, |c| format!("{c:.3}"));
-                table.add_row([feature, h.description, similarity]);
-            }
-            Ok(show::line(table)?)
+            let client = Client::from_env();
+            search(client.search_explanations(model, &saes, query)?.take(*limit), as_json)
         }
         Neuronpedia::Steer(args) => steer(args, as_json),
+        Neuronpedia::List { features, name, description, note } => {
+            let features = features.iter().map(|f| Ok(f.parse()?)).collect::<Result<Vec<_>>>()?;
+            if !note.is_empty() && note.len() != features.len() {
+                bail!(
+                    "{} notes for {} features, expected one for each",
+                    note.len(),
+                    features.len()
+                );
+            }
+            let notes = note.iter().map(String::as_str).chain(std::iter::repeat(""));
+            let entries: Vec<(FeatureRef, &str)> = features.into_iter().zip(notes).collect();
+            let list = Client::from_env().new_list(name, description, &entries)?;
+            if as_json { show::json(&list) } else { Ok(show::line(list.url)?) }
+        }
     }
+}
+
+/// Show hits; what came before a page that failed is shown too.
+fn search(hits: impl Iterator<Item = Result<Hit, CallError>>, as_json: bool) -> Result<()> {
+    let mut failure = None;
+    let hits: Vec<Hit> = hits.map_while(|hit| hit.map_err(|e| failure = Some(e)).ok()).collect();
+    if as_json && (failure.is_none() || !hits.is_empty()) {
+        show::json(&hits)?;
+    } else if !as_json && !hits.is_empty() {
+        let mut table = show::table(&["feature", "explanation", "similarity"]);
+        for h in hits {
+            let feature = format!("{}/{}/{}", h.model_id, h.layer, h.index);
+            let similarity = h.cosine_similarity.map_or_else(String::new, |c| format!("{c:.3}"));
+            table.add_row([feature, h.description, similarity]);
+        }
+        show::line(table)?;
+    } else if !as_json && failure.is_none() {
+        show::line("nothing was found")?;
+    }
+    failure.map_or(Ok(()), |e| Err(e.into()))
 }
 
 fn steer(args: &NeuronpediaSteerArgs, as_json: bool) -> Result<()> {

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use sae_analysis::figure::Page;
+use sae_analysis::figure::{Axes, Page};
 use sae_analysis::pca::{Pca, pca as components};
-use sae_core::io::write_atomic;
 use sae_core::model::{Batch, HookedModelExt};
 use serde::Serialize;
 
@@ -27,7 +26,7 @@ pub(crate) struct PcaArgs {
     /// Batches to read.
     #[arg(long, default_value_t = 2)]
     pub(crate) batches: usize,
-    /// Write a figure here, with the tokens under the pointer.
+    /// Write a page with figures here.
     #[arg(long)]
     pub(crate) html: Option<PathBuf>,
 }
@@ -37,13 +36,13 @@ const COMPONENTS: usize = 3;
 
 /// Principal components, and the tokens at their coordinates.
 #[derive(Serialize)]
-struct Found {
+pub(crate) struct Found {
     features: Vec<usize>,
     tokens: Vec<String>,
     pca: Pca,
 }
 
-fn run(stage: &Stage, args: &PcaArgs) -> Result<Found> {
+pub(crate) fn run(stage: &Stage, args: &PcaArgs) -> Result<Found> {
     let sae = stage.sae.sae.as_ref();
     let at = sae.spec().hook.context("the SAE's cfg.json names no hook")?;
     let chosen = if args.feature.is_empty() {
@@ -62,24 +61,21 @@ fn run(stage: &Stage, args: &PcaArgs) -> Result<Found> {
     Ok(Found { features: chosen, tokens, pca })
 }
 
-pub(crate) fn pca(args: &PcaArgs, as_json: bool) -> Result<()> {
-    let stage = Stage::load(&args.names)?;
-    let found = run(&stage, args)?;
-    if let Some(path) = &args.html {
-        let at = |row: &Vec<f64>, i: usize| row.get(i).copied().unwrap_or(0.0);
-        let points: Vec<(f64, f64)> =
-            found.pca.embedding.iter().map(|row| (at(row, 0), at(row, 1))).collect();
-        let page = Page::new("Principal components of a few features")
-            .section("Tokens", "Each point is a token on which one of the features fires.")
-            .scatter("First and second component", &found.tokens, &points);
-        write_atomic(path, page.html().as_bytes())?;
-        eprintln!("{}", path.display());
-    }
-    if as_json {
-        return show::json(&found);
-    }
-    let names: Vec<String> = found.features.iter().map(ToString::to_string).collect();
-    show::line(format!("features {}; {} tokens", names.join(" "), found.tokens.len()))?;
+/// Tokens on the first two components.
+pub(crate) fn figure(page: Page, found: &Found) -> Page {
+    let at = |row: &Vec<f64>, i: usize| row.get(i).copied().unwrap_or(0.0);
+    let points: Vec<(f64, f64)> =
+        found.pca.embedding.iter().map(|row| (at(row, 0), at(row, 1))).collect();
+    let name = |i: usize| {
+        let share = found.pca.explained_variance_ratio.get(i).copied().unwrap_or(0.0);
+        format!("component {} ({:.1} % of the variance)", i + 1, 100.0 * share)
+    };
+    let caption = "Tokens on which one of the features fires; the pointer shows which token";
+    let axes = Axes { caption, x: &name(0), y: &name(1) };
+    page.scatter(axes, &found.tokens, &points)
+}
+
+pub(crate) fn table(found: &Found) -> comfy_table::Table {
     let mut table = show::table(&["component", "variance", "share", "lowest", "highest"]);
     for i in 0..found.pca.components.len() {
         let mut order: Vec<usize> = (0..found.tokens.len()).collect();
@@ -95,5 +91,25 @@ pub(crate) fn pca(args: &PcaArgs, as_json: bool) -> Result<()> {
             words(&mut order.iter().rev()),
         ]);
     }
-    Ok(show::line(table)?)
+    table
+}
+
+pub(crate) fn pca(args: &PcaArgs, as_json: bool) -> Result<()> {
+    let stage = Stage::load(&args.names)?;
+    let found = run(&stage, args)?;
+    if let Some(path) = &args.html {
+        let names: Vec<String> = found.features.iter().map(ToString::to_string).collect();
+        let page = Page::new("The shape that a few features span").intro(&format!(
+            "What features {} write together, token by token, reduced to principal components. Tokens \
+             that lie together are alike to these features.",
+            names.join(", ")
+        ));
+        show::page(path, &figure(page, &found))?;
+    }
+    if as_json {
+        return show::json(&found);
+    }
+    let names: Vec<String> = found.features.iter().map(ToString::to_string).collect();
+    show::line(format!("features {}; {} tokens", names.join(" "), found.tokens.len()))?;
+    Ok(show::line(table(&found))?)
 }

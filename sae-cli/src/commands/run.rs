@@ -1,7 +1,8 @@
 //! `sae run`: a prompt and its answer, plain, with the SAE, and with SAE and error term.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
+use sae_analysis::figure::Page;
 use sae_core::hook::Plan;
 use sae_core::sae::SaeExt;
 use sae_models::{TestPrompt, Verdict, test_prompt};
@@ -25,6 +26,30 @@ pub(crate) struct RunArgs {
     /// How many of the likeliest tokens to show.
     #[arg(long, default_value_t = 10)]
     pub(crate) top: usize,
+}
+
+/// What the answer has in each run, and what is likeliest beside it.
+pub(crate) fn figure(page: Page, compared: &Compared) -> Page {
+    let answers = compared.columns().into_iter().filter_map(|(name, verdict)| {
+        let a = verdict.steps.first()?.answers.first()?;
+        let (rank, logit) = (a.rank.to_string(), format!("{:.3}", a.logit));
+        let cells = [name.to_owned(), show::token(&a.str), rank, logit, show::percent(a.prob)];
+        Some(cells.map(Into::into).to_vec())
+    });
+    let tops: Vec<_> = compared.columns().into_iter().filter_map(|c| c.1.steps.first()).collect();
+    let n = tops.iter().map(|step| step.top.len()).min().unwrap_or(0);
+    let row = |rank: usize| {
+        let cell =
+            |t: &sae_models::Judged| format!("{} {}", show::token(&t.str), show::percent(t.prob));
+        let cells = tops.iter().map(|step| cell(&step.top[rank]).into());
+        std::iter::once(rank.to_string().into()).chain(cells).collect()
+    };
+    page.table(&["run", "answer", "rank", "logit", "probability"], &answers.collect::<Vec<_>>())
+        .text("The likeliest next tokens of each run:")
+        .table(
+            &["rank", "plain", "with SAE", "SAE + error term"],
+            &(0..n).map(row).collect::<Vec<_>>(),
+        )
 }
 
 /// The three ways of running.
@@ -103,6 +128,9 @@ pub(crate) fn run(args: &RunArgs, as_json: bool) -> Result<()> {
         top_k: args.top,
         ..TestPrompt::new(args.prompt.clone(), String::new())
     };
+    if let Some(answer) = args.answer.iter().find(|a| a.trim().is_empty()) {
+        bail!("answer {answer:?}: expected at least one word to judge");
+    }
     let compared = Compared::run(&stage, &what)?;
     if as_json {
         return show::json(&compared);

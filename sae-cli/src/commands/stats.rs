@@ -1,9 +1,12 @@
 //! `sae stats`: how often, how strongly and where features fire.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sae_analysis::FeatureStats;
-use sae_analysis::stats::Firing;
+use sae_analysis::figure::{Axes, Cell, Page};
+use sae_analysis::stats::{Firing, histogram};
 use serde::Serialize;
 
 use super::data::DataArgs;
@@ -30,8 +33,13 @@ pub(crate) struct StatsArgs {
     /// Batches to read.
     #[arg(long, default_value_t = 16)]
     pub(crate) batches: usize,
+    /// Write a page with figures here.
+    #[arg(long)]
+    pub(crate) html: Option<PathBuf>,
 }
 
+/// Edges and bins of the histogram of `log10` densities; one token in 100,000 is the least that is seen.
+const DENSITIES: ((f64, f64), usize) = ((-5.0, 0.0), 40);
 /// Tokens shown around the one on which a feature fires.
 const AROUND: usize = 8;
 
@@ -58,8 +66,12 @@ pub(crate) struct InText {
 /// The statistics, and the prompts that they are about.
 pub(crate) fn collect(stage: &Stage, args: &StatsArgs) -> Result<(FeatureStats, Vec<Vec<u32>>)> {
     let sae = stage.sae.sae.as_ref();
+    let d_sae = sae.spec().d_sae;
+    if let Some(feature) = args.feature.iter().find(|f| **f >= d_sae) {
+        bail!("feature {feature}: the SAE has features 0 to {}", d_sae - 1);
+    }
     let batches = data::batches(stage, &args.data, args.batches)?;
-    let mut stats = FeatureStats::new(sae.spec().d_sae, args.contexts);
+    let mut stats = FeatureStats::new(d_sae, args.contexts);
     let bar = Counted::new("reading", batches.len() as u64);
     for (i, prompts) in batches.iter().enumerate() {
         stats.add(&stage.model, sae, prompts)?;
@@ -88,9 +100,7 @@ pub(crate) fn rows(
     let density = stats.sparsity.density();
     let cah = stats.sparsity.consistent_activation_heuristic();
     let row = |&feature: &usize| -> Result<Row> {
-        let Some(top) = stats.top.get(feature) else {
-            bail!("feature {feature}: the SAE has features 0 to {}", d_sae - 1);
-        };
+        let top = stats.top.get(feature).context("a feature that the SAE does not have")?;
         let contexts = top.iter().map(|f| in_text(stage, prompts, *f)).collect::<Result<_>>()?;
         Ok(Row {
             feature,
@@ -135,10 +145,49 @@ pub(crate) fn table(rows: &[Row]) -> comfy_table::Table {
     table
 }
 
+/// How many features have which density, and where the chosen ones fire.
+pub(crate) fn figure(page: Page, found: &FeatureStats, rows: &[Row]) -> Page {
+    let (range, bins) = DENSITIES;
+    let densities: Vec<f64> =
+        found.sparsity.log10_density().into_iter().filter(|d| *d > range.0).collect();
+    let dead = found.sums.len() - densities.len();
+    let axes = Axes {
+        caption: &format!(
+            "How often features fire, on {} tokens ({dead} of {} never do)",
+            found.sparsity.tokens(),
+            found.sums.len()
+        ),
+        x: "log10 of the share of tokens on which a feature fires",
+        y: "features",
+    };
+    let contexts: Vec<_> = rows
+        .iter()
+        .flat_map(|row| {
+            row.contexts.iter().map(|c| {
+                let flat = |text: &str| text.replace('\n', " ");
+                let text = Cell::marked(&flat(&c.before), &flat(&c.token), &flat(&c.after));
+                vec![row.feature.to_string().into(), format!("{:.3}", c.firing.value).into(), text]
+            })
+        })
+        .collect();
+    page.histogram(axes, range, &histogram(&densities, range, bins))
+        .text("Where the strongest features fire most strongly (the token is marked):")
+        .table(&["feature", "activation", "in its text"], &contexts)
+}
+
 pub(crate) fn stats(args: &StatsArgs, as_json: bool) -> Result<()> {
     let stage = Stage::load(&args.names)?;
     let (found, prompts) = collect(&stage, args)?;
     let rows = rows(&stage, args, &found, &prompts)?;
+    if let Some(path) = &args.html {
+        let page = Page::new("How often features fire, and where").intro(&format!(
+            "{} read by {} on `{}`.",
+            args.names.sae().unwrap_or_default(),
+            args.names.model,
+            args.data.dataset
+        ));
+        show::page(path, &figure(page, &found, &rows))?;
+    }
     if as_json {
         return show::json(&rows);
     }

@@ -1,7 +1,7 @@
 //! `sae train`: from a SAELens configuration to a SAELens folder.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::LineWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use sae_train::config::{Exclude, Separator};
 use sae_train::{Checkpoint, Outcome, Step, Surroundings, TrainConfig, Trained, Trainer, fit};
 use serde_json::json;
 
+use super::cache::model_name;
 use crate::progress::Counted;
 use crate::{interrupt, named, show, tokens};
 
@@ -51,6 +52,8 @@ pub(crate) struct TrainArgs {
 
 /// The configuration that is trained when none is given: a small TopK SAE on the built-in model.
 const DEMO_CONFIG: &str = include_str!("../../assets/train.json");
+/// Forward passes that may be ahead of the training.
+const AHEAD: usize = 1;
 /// What version 5 and 6 of SAELens call the built-in model and its text.
 const DEMO: &str = "demo";
 
@@ -70,11 +73,6 @@ pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
         runner["training_tokens"] = tokens.into();
     }
     let stop = interrupt::flag()?;
-    let checkpoints = args.output.join("checkpoints");
-    std::fs::create_dir_all(&args.output).with_context(|| args.output.display().to_string())?;
-    let metrics = args.output.join("metrics.jsonl");
-    let mut sink =
-        metrics_file(&metrics, &checkpoints).with_context(|| metrics.display().to_string())?;
     let bar = Counted::new("training", config.training_tokens);
     let mut on_step = |trainer: &Trainer, step: &Step| {
         let mse = step.losses.first().map_or(0.0, |(_, loss)| *loss);
@@ -82,13 +80,21 @@ pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
             format!("mse {mse:.3}, l0 {:.1}, dead {}", step.l0, step.n_dead)
         });
     };
-    let around = Surroundings {
-        sink: Some(&mut sink),
-        checkpoints: Some(&checkpoints),
-        stop: Some(&stop),
-        on_step: Some(&mut on_step),
-    };
-    let outcome = with_source(args, &config, |source| Ok(fit(&config, source, around)?))?;
+    let outcome = with_source(args, &config, |source| {
+        // Nothing is written before there are activations to train on.
+        let checkpoints = args.output.join("checkpoints");
+        std::fs::create_dir_all(&args.output).with_context(|| args.output.display().to_string())?;
+        let metrics = args.output.join("metrics.jsonl");
+        let mut sink =
+            metrics_file(&metrics, &checkpoints).with_context(|| metrics.display().to_string())?;
+        let around = Surroundings {
+            sink: Some(&mut sink),
+            checkpoints: Some(&checkpoints),
+            stop: Some(&stop),
+            on_step: Some(&mut on_step),
+        };
+        Ok(fit(&config, source, around)?)
+    })?;
     bar.finish();
     match outcome {
         Outcome::Done(trained) => {
@@ -103,7 +109,7 @@ pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
 }
 
 /// The file of metrics, without the lines that will be written again after the latest checkpoint.
-fn metrics_file(path: &Path, checkpoints: &Path) -> Result<JsonLines<BufWriter<File>>> {
+fn metrics_file(path: &Path, checkpoints: &Path) -> Result<JsonLines<LineWriter<File>>> {
     let latest = Checkpoint::latest(checkpoints)?;
     let rows = latest.and_then(|p| p.file_name()?.to_str()?.parse::<f64>().ok()).unwrap_or(0.0);
     let text = if path.is_file() { std::fs::read_to_string(path)? } else { String::new() };
@@ -114,7 +120,7 @@ fn metrics_file(path: &Path, checkpoints: &Path) -> Result<JsonLines<BufWriter<F
     };
     let kept: String = text.lines().filter(before).map(|line| format!("{line}\n")).collect();
     sae_core::io::write_atomic(path, kept.as_bytes())?;
-    Ok(JsonLines(BufWriter::new(File::options().append(true).open(path)?)))
+    Ok(JsonLines(LineWriter::new(File::options().append(true).open(path)?)))
 }
 
 /// Run `act` with activations from a cache, or from the model on the dataset.
@@ -129,6 +135,7 @@ fn with_source<T>(
             let there = cached.info().hook;
             bail!("{}: holds `{there}`, the configuration wants `{hook}`", path.display());
         }
+        fits(args, config, path, &cached)?;
         return act(&mut cached);
     }
     let name = args.model.as_deref().or(config.model_name.as_deref()).unwrap_or(DEMO);
@@ -165,8 +172,26 @@ fn with_source<T>(
         mix_fraction: config.mixing_fraction,
         seed: config.seed,
     };
-    let mut live = Live::new(&model, rows, harvest, config.store_batch_size_prompts, mix)?;
-    act(&mut live)
+    let live = Live::new(&model, rows, harvest, config.store_batch_size_prompts, mix)?;
+    live.ahead(AHEAD, |source| act(source))
+}
+
+/// A cache must be of the model and the prompts that the configuration names.
+fn fits(args: &TrainArgs, config: &TrainConfig, path: &Path, cached: &Cached) -> Result<()> {
+    let info = cached.info();
+    let want = config.model_name.as_deref().map(|name| model_name(name, args.no_processing));
+    if let Some(want) = want.filter(|want| *want != info.model) {
+        let (path, there) = (path.display(), &info.model);
+        bail!(
+            "{path}: holds activations of `{there}`, `model_name` wants `{want}`; if they are the same, \
+             name the model as the cache does"
+        );
+    }
+    let (there, want) = (info.context_size, config.context_size);
+    if there != want {
+        bail!("{}: prompts have {there} tokens, `context_size` wants {want}", path.display());
+    }
+    Ok(())
 }
 
 pub(super) fn processing(none: bool) -> Processing {

@@ -6,7 +6,12 @@ use serde_json::Value;
 
 pub(crate) fn sae(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sae"));
-    command.args(args).env("HF_HUB_OFFLINE", "1").output().unwrap()
+    command
+        .args(args)
+        .env("HF_HUB_OFFLINE", "1")
+        .env_remove("NEURONPEDIA_API_KEY")
+        .output()
+        .unwrap()
 }
 
 pub(crate) fn json(args: &[&str]) -> Value {

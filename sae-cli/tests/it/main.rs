@@ -1,6 +1,7 @@
 //! Tests of the command, run as a process.
 
 #![allow(clippy::unwrap_used)] // a failing test may stop
+mod bad_input;
 mod command;
 mod published;
 mod work;

@@ -20,17 +20,26 @@ fn words(line: &str) -> Vec<String> {
 fn the_workshop_runs_as_written() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/workshop.md");
     let text = std::fs::read_to_string(page).unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let mut commands = Vec::new();
-    let mut inside = false;
+    let mut block: Option<(&str, Vec<&str>)> = None;
     for line in text.lines() {
-        match line.strip_prefix("```") {
-            Some(kind) => inside = kind == "sh",
-            None if inside => commands.push(line),
-            None => {}
+        match (line.strip_prefix("```"), block.take()) {
+            (Some(kind), None) => block = Some((kind, Vec::new())),
+            (None, Some((kind, mut lines))) => {
+                lines.push(line);
+                block = Some((kind, lines));
+            }
+            (Some(_), Some(("sh", lines))) => commands.extend(lines),
+            // A block that names a file is that file.
+            (Some(_), Some((kind, lines))) => {
+                let name = kind.split_once(' ').expect("a block of a file names it").1;
+                std::fs::write(dir.path().join(name), lines.join("\n")).unwrap();
+            }
+            (None, None) => {}
         }
     }
-    assert!(commands.len() > 10, "{commands:?}");
-    let dir = tempfile::tempdir().unwrap();
+    assert!(commands.len() > 20, "{commands:?}");
     for line in commands {
         let words = words(line);
         assert_eq!(words[0], "sae", "{line}");

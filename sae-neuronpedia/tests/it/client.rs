@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sae_neuronpedia::transport::{Http, NoAnswer, Request, Transport};
-use sae_neuronpedia::{CallError, Client, FeatureRef, Retries, SteerRequest, Steered};
+use sae_neuronpedia::{CallError, Client, FeatureRef, Hit, Retries, SteerRequest, Steered};
 
 use crate::server::{Reply, Server};
 
@@ -61,8 +61,15 @@ fn steering_sends_the_workshops_payload() {
     assert_eq!((seen.line.as_str(), seen.key.as_deref()), ("POST /api/steer HTTP/1.1", Some(KEY)));
     assert_eq!(
         seen.body,
-        r#"{"prompt":"I am","modelId":"gpt2-small","features":[{"modelId":"gpt2-small","layer":"10-res-jb","index":16899,"strength":10.0}],"temperature":0.5,"n_tokens":32,"freq_penalty":1.0,"seed":16,"strength_multiplier":4.0}"#
+        r#"{"prompt": "I am", "modelId": "gpt2-small", "features": [{"modelId": "gpt2-small", "layer": "10-res-jb", "index": 16899, "strength": 10}], "temperature": 0.5, "n_tokens": 32, "freq_penalty": 1, "seed": 16, "strength_multiplier": 4}"#
     );
+}
+
+/// A page of `n` hits from `from` on.
+fn page(from: u32, n: u32, rest: &str) -> Reply {
+    let hit = |i: u32| format!(r#"{{"modelId":"gpt2-small","layer":"6-res-jb","index":{i}}}"#);
+    let hits: Vec<String> = (from..from + n).map(hit).collect();
+    Reply::json(200, &format!(r#"{{"results":[{}]{rest}}}"#, hits.join(",")))
 }
 
 #[test]
@@ -70,14 +77,108 @@ fn explanations_are_searched_in_a_model_or_in_some_of_its_saes() {
     let page = r#"{"results":[{"modelId":"gpt2-small","layer":"6-res-jb","index":"5","description":"cats",
         "cosine_similarity":0.9}],"resultsCount":1,"hasMore":false}"#;
     let server = Server::new(vec![Reply::json(200, page)]);
-    let hits = client(&server).search_explanations("gpt2-small", &[], "cat").unwrap();
+    let client = client(&server);
+    let found = |sources: &[&str]| -> Vec<Hit> {
+        let hits = client.search_explanations("gpt2-small", sources, "cat").unwrap();
+        hits.collect::<Result<_, _>>().unwrap()
+    };
+    let hits = found(&[]);
     assert_eq!((hits[0].index.as_str(), hits[0].cosine_similarity), ("5", Some(0.9)));
-    client(&server).search_explanations("gpt2-small", &["6-res-jb"], "cat").unwrap();
+    assert_eq!(found(&["6-res-jb"]), hits);
     let seen = server.seen();
     assert!(seen[0].line.contains("/api/explanation/search-model "));
-    assert_eq!(seen[0].body, r#"{"modelId":"gpt2-small","query":"cat"}"#);
+    assert_eq!(seen[0].body, r#"{"modelId": "gpt2-small", "query": "cat"}"#);
     assert!(seen[1].line.contains("/api/explanation/search "));
-    assert_eq!(seen[1].body, r#"{"modelId":"gpt2-small","layers":["6-res-jb"],"query":"cat"}"#);
+    let body = r#"{"modelId": "gpt2-small", "layers": ["6-res-jb"], "query": "cat"}"#;
+    assert_eq!(seen[1].body, body);
+    assert!(client.search_explanations("gpt2-small", &[], "ca").is_err());
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn pages_are_turned_as_hits_are_wanted() {
+    let more = r#","hasMore":true"#;
+    let pages = vec![
+        page(0, 20, more),
+        page(20, 20, r#","hasMore":true,"nextOffset":45"#),
+        page(45, 3, r#","hasMore":false"#),
+    ];
+    let server = Server::new(pages);
+    let client = client(&server);
+    let mut hits = client.search_explanations("gpt2-small", &[], "cat").unwrap();
+    assert_eq!(hits.by_ref().take(20).filter(Result::is_ok).count(), 20);
+    assert_eq!(server.seen().len(), 1);
+    let rest: Vec<Hit> = hits.collect::<Result<_, _>>().unwrap();
+    assert_eq!((rest.len(), rest[22].index.as_str()), (23, "47"));
+    let bodies: Vec<String> = server.seen().into_iter().map(|s| s.body).collect();
+    let of = |offset| format!(r#"{{"modelId": "gpt2-small", "query": "cat", "offset": {offset}}}"#);
+    assert_eq!(bodies[1..], [of(20), of(45)]);
+}
+
+#[test]
+fn a_page_that_fails_comes_after_the_hits_before_it_and_is_the_last() {
+    let pages = vec![page(0, 2, r#","hasMore":true"#), Reply::json(500, r#"{"error":"broken"}"#)];
+    let server = Server::new(pages);
+    let client = client(&server);
+    let hits: Vec<_> = client.search_explanations("gpt2-small", &[], "cat").unwrap().collect();
+    assert_eq!(hits.len(), 3);
+    assert!(hits[2].as_ref().unwrap_err().to_string().contains("broken"));
+}
+
+#[test]
+fn a_server_that_never_ends_is_not_asked_for_ever() {
+    for stuck in [page(0, 5, r#","hasMore":true,"nextOffset":0"#), page(0, 0, r#","hasMore":true"#)]
+    {
+        let server = Server::new(vec![stuck]);
+        let client = client(&server);
+        let hits = client.search_explanations("gpt2-small", &[], "cat").unwrap();
+        assert!(hits.count() <= 5);
+        assert_eq!(server.seen().len(), 1);
+    }
+}
+
+#[test]
+fn what_the_server_would_refuse_is_not_sent() {
+    let server = Server::new(vec![Reply::json(200, "{}")]);
+    let good = SteerRequest {
+        prompt: "I am".to_owned(),
+        model_id: "gpt2-small".to_owned(),
+        features: vec![Steered { feature: cat(), strength: 10.0 }],
+        temperature: 0.5,
+        n_tokens: 32,
+        freq_penalty: 1.0,
+        seed: 16,
+        strength_multiplier: 4.0,
+    };
+    let steered = |strength| vec![Steered { feature: cat(), strength }];
+    for (bad, says) in [
+        (SteerRequest { features: Vec::new(), ..good.clone() }, "no feature to steer by"),
+        (SteerRequest { features: steered(f64::NAN), ..good.clone() }, "strength NaN"),
+        (SteerRequest { model_id: "gemma-2-2b".to_owned(), ..good.clone() }, "no feature of model"),
+        (SteerRequest { n_tokens: 257, ..good.clone() }, "257 tokens to add, expected 1 to 256"),
+        (SteerRequest { temperature: -0.1, ..good.clone() }, "temperature -0.1, expected 0 to 2"),
+        (SteerRequest { freq_penalty: f64::NAN, ..good.clone() }, "frequency penalty NaN"),
+        (
+            SteerRequest { strength_multiplier: 11.0, ..good.clone() },
+            "multiplier 11, expected 0 to 10",
+        ),
+        (SteerRequest { seed: i64::MIN, ..good.clone() }, "seed -9223372036854775808"),
+        (SteerRequest { prompt: "x".repeat(2049), ..good.clone() }, "more than 2048 characters"),
+    ] {
+        let error = client(&server).steer(&bad).unwrap_err().to_string();
+        assert!(error.contains(says) && error.contains("/api/steer"), "`{says}`: {error}");
+    }
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn numbers_that_json_has_not_are_read_as_sae_lens_reads_them() {
+    let body = r#"{"index":7,"frac_nonzero":NaN,"pos_values":[Infinity,1.5],
+        "neg_values":[-Infinity],"pos_str":["half \ud83d"]}"#;
+    let feature = client(&Server::new(vec![Reply::json(200, body)])).feature(&cat()).unwrap();
+    assert_eq!((feature.index.as_str(), feature.frac_nonzero), ("7", Some(0.0)));
+    assert_eq!((feature.pos_values, feature.neg_values), (vec![9999.0, 1.5], vec![-9999.0]));
+    assert_eq!(feature.pos_str, ["half \u{fffd}"]);
 }
 
 #[test]
@@ -92,8 +193,24 @@ fn a_list_needs_a_key_and_is_made_once() {
     assert_eq!(server.seen().len(), 1);
     assert_eq!(
         server.seen()[0].body,
-        r#"{"name":"mine","description":"","features":[{"modelId":"gpt2-small","layer":"10-res-jb","index":16899,"description":"cats"}]}"#
+        r#"{"name": "mine", "description": "", "features": [{"modelId": "gpt2-small", "layer": "10-res-jb", "index": 16899, "description": "cats"}]}"#
     );
+}
+
+#[test]
+fn a_list_that_was_made_has_a_page() {
+    let answer =
+        r#"{"id":"cm1","name":"mine","url":"https://www.neuronpedia.org/list/cm1","userId":"u"}"#;
+    let server = Server::new(vec![Reply::json(200, answer), Reply::json(200, r#"{"id":"cm1"}"#)]);
+    let client = client(&server).with_key(KEY);
+    let list = client.new_list("mine", "", &[(cat(), "")]).unwrap();
+    assert_eq!(
+        (list.id.as_str(), list.url.as_str()),
+        ("cm1", "https://www.neuronpedia.org/list/cm1")
+    );
+    assert_eq!(server.seen()[0].key.as_deref(), Some(KEY));
+    let error = client.new_list("mine", "", &[(cat(), "")]).unwrap_err().to_string();
+    assert!(error.contains("missing field `url`"), "{error}");
 }
 
 #[test]
@@ -210,7 +327,7 @@ mod prop {
             let client = Client::new(Always(status, body)).with_retries(retries);
             // Whatever comes of it, it comes back.
             let _ = client.feature(&cat());
-            let _ = client.search_explanations("m", &[], "q");
+            let _ = client.search_explanations("m", &[], "query").unwrap().take(3).count();
         }
     }
 }

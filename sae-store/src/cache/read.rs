@@ -60,24 +60,30 @@ impl Cached {
         self.rows
     }
 
-    /// The place in the file of each of the next `n` rows.
-    fn places(&self, n: u64) -> Vec<u64> {
+    /// How many of the next `rows` rows there are.
+    fn left(&self, rows: u64) -> u64 {
         match self.order {
-            Order::Written => (self.at..(self.at + n).min(self.rows)).collect(),
+            Order::Written => rows.min(self.rows - self.at),
+            Order::Shuffled { .. } => rows,
+        }
+    }
+
+    /// The orders of the epochs that the next `rows` rows are in; none where rows come as they were written.
+    fn epochs(&self, rows: u64) -> Vec<Permutation> {
+        match self.order {
+            Order::Written => Vec::new(),
             Order::Shuffled { seed } => {
-                let epoch = |at: u64| Permutation::new(self.rows, seed, at / self.rows);
-                let (first, last) = (self.at, self.at + n);
-                let mut permutation = epoch(first);
-                (first..last)
-                    .map(|at| {
-                        if at % self.rows == 0 {
-                            permutation = epoch(at);
-                        }
-                        permutation.at(at % self.rows)
-                    })
-                    .collect()
+                let (first, last) = (self.at / self.rows, (self.at + rows) / self.rows);
+                (first..=last).map(|epoch| Permutation::new(self.rows, seed, epoch)).collect()
             }
         }
+    }
+
+    /// The place in the file of the `i`-th of the next rows, in `epochs` from [`Cached::epochs`].
+    fn place(&self, epochs: &[Permutation], i: u64) -> u64 {
+        let (first, at) = (self.at / self.rows, self.at + i);
+        let epoch = usize::try_from(at / self.rows - first).ok().and_then(|e| epochs.get(e));
+        epoch.map_or(at, |permutation| permutation.at(at % self.rows))
     }
 
     fn copy(&self, place: u64, to: &mut [f32]) {
@@ -101,18 +107,18 @@ impl ActivationSource for Cached {
         if self.rows == 0 {
             return Ok(None);
         }
-        let places = self.places(rows as u64);
-        if places.is_empty() {
+        let rows = usize::try_from(self.left(rows as u64)).unwrap_or(rows);
+        if rows == 0 {
             return Ok(None);
         }
-        let width = self.info.width;
-        let mut values = vec![0f32; places.len() * width];
+        let (width, epochs) = (self.info.width, self.epochs(rows as u64));
+        let mut values = vec![0f32; rows * width];
         values
             .par_chunks_mut(width.max(1))
-            .zip(&places)
-            .for_each(|(row, place)| self.copy(*place, row));
-        self.at += places.len() as u64;
-        Ok(Some(Tensor::from_vec(values, (places.len(), width), &Device::Cpu)?))
+            .enumerate()
+            .for_each(|(i, row)| self.copy(self.place(&epochs, i as u64), row));
+        self.at += rows as u64;
+        Ok(Some(Tensor::from_vec(values, (rows, width), &Device::Cpu)?))
     }
 
     fn position(&self) -> Position {

@@ -2,7 +2,7 @@
 
 use sae_store::dataset::{Dataset, Document};
 use sae_store::tokens::next_rows;
-use sae_store::{Error, PackOptions, Packed, RowsInMemory};
+use sae_store::{Cut, Error, PackOptions, Packed, RowsInMemory, TokenRows};
 
 fn documents(name: &str, content: &str) -> Result<Vec<Document>, Error> {
     let dir = tempfile::tempdir().unwrap();
@@ -71,4 +71,26 @@ fn rows_begin_again_at_the_end_and_an_empty_dataset_is_an_error() {
 fn short_rows_of_a_tokenised_dataset_are_errors() {
     let error = RowsInMemory::new(vec![vec![1, 2, 3], vec![1]], 2).err().unwrap();
     assert!(matches!(error, Error::ShortRow { row: 1, got: 1, want: 2 }), "{error}");
+}
+
+#[test]
+fn rows_of_a_tokenised_dataset_are_cut_and_nothing_is_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.jsonl");
+    std::fs::write(
+        &path,
+        "{\"tokens\": [1, 2, 3]}\n{\"tokens\": [4, 5, 6, 7]}\n{\"tokens\": [8]}\n",
+    )
+    .unwrap();
+    let dataset = Dataset::open(&path).unwrap();
+    assert!(dataset.is_tokenized().unwrap());
+    let open = move || dataset.tokens(|_| Ok::<_, Error>(Vec::new()));
+    let mut rows = Cut::new(open, 3).unwrap();
+    assert_eq!(next_rows(&mut rows, 2).unwrap(), [[1, 2, 3], [4, 5, 6]]);
+    let error = rows.next_row().unwrap_err().to_string();
+    assert!(error.contains("row 2") && error.contains("1 tokens"), "{error}");
+    rows.rewind().unwrap();
+    assert_eq!(rows.next_row().unwrap(), Some(vec![1, 2, 3]));
+    std::fs::write(&path, "").unwrap();
+    assert!(!Dataset::open(&path).unwrap().is_tokenized().unwrap());
 }

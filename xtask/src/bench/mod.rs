@@ -43,6 +43,10 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
         "sae-registry",
         "--package",
         "sae-train",
+        "--package",
+        "sae-store",
+        "--package",
+        "sae-cli",
     ];
     let mut cargo: Vec<String> = fixed.iter().map(|a| (*a).to_owned()).collect();
     cargo.push("--".to_owned());

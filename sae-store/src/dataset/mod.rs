@@ -1,14 +1,15 @@
 //! Datasets: documents from plain text, JSON lines and parquet, by column.
+//!
+//! JSON lines and parquet are streamed: a line, or a page of the column, is in memory at a time. A plain
+//! text is one document, and read whole.
+
+mod parquet;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
-use parquet::record::{Field, Row};
-use parquet::schema::types::Type;
 use serde_json::Value;
 
 use crate::tokens::Documents;
@@ -103,10 +104,21 @@ impl Dataset {
             }
             Format::JsonLines => self.json_lines(),
             Format::Parquet => match &self.content {
-                Content::Memory(bytes) => self.parquet(bytes.clone()),
-                Content::Disk => self.parquet(File::open(&self.path).map_err(|e| self.io(e))?),
+                Content::Memory(bytes) => parquet::documents(self, bytes.clone()),
+                Content::Disk => {
+                    parquet::documents(self, File::open(&self.path).map_err(|e| self.io(e))?)
+                }
             },
         }
+    }
+
+    /// Whether documents are token ids already, by the first one; an empty dataset is taken for text.
+    ///
+    /// # Errors
+    /// As [`Dataset::documents`].
+    pub fn is_tokenized(&self) -> Result<bool> {
+        let first = self.documents()?.next().transpose()?;
+        Ok(matches!(first, Some(Document::Tokens(_))))
     }
 
     /// The documents as token ids; `tokenize` gets those that are text.
@@ -162,29 +174,6 @@ impl Dataset {
         Ok(Box::new(lines.enumerate().map(parse).filter_map(Result::transpose)))
     }
 
-    fn parquet<R: ChunkReader + 'static>(&self, source: R) -> Result<Stream> {
-        let reader = SerializedFileReader::new(source).map_err(|e| self.wrong(e))?;
-        let schema = reader.metadata().file_metadata().schema();
-        let fields = schema.get_fields();
-        let there: Vec<String> = fields.iter().map(|f| f.name().to_owned()).collect();
-        let column = self.choose(&there)?;
-        let chosen = fields.iter().filter(|f| f.name() == column).cloned().collect();
-        let projection = Type::group_type_builder(schema.name())
-            .with_fields(chosen)
-            .build()
-            .map_err(|e| self.wrong(e))?;
-        let rows =
-            Rows { reader: Arc::new(reader), projection, group: 0, rows: Vec::new().into_iter() };
-        let this = self.clone();
-        Ok(Box::new(rows.enumerate().map(move |(number, row)| {
-            let row = row.map_err(|e| this.wrong(e))?;
-            let field = row.into_columns().into_iter().next().map(|(_, field)| field);
-            field.and_then(from_field).ok_or_else(|| {
-                this.wrong(format!("row {number}: `{column}` is neither text nor token ids"))
-            })
-        })))
-    }
-
     /// The column to read of those that are there.
     fn choose(&self, there: &[String]) -> Result<String> {
         let known = TOKENS.iter().chain(&TEXTS).copied();
@@ -197,36 +186,6 @@ impl Dataset {
             column: self.column.clone().unwrap_or_else(|| known.collect::<Vec<_>>().join("` or `")),
             there: there.to_vec(),
         })
-    }
-}
-
-/// Rows of one row group after another; no more than one group is in memory.
-struct Rows {
-    reader: Arc<dyn FileReader>,
-    projection: Type,
-    group: usize,
-    rows: std::vec::IntoIter<Row>,
-}
-
-impl Iterator for Rows {
-    type Item = parquet::errors::Result<Row>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(row) = self.rows.next() {
-                return Some(Ok(row));
-            }
-            if self.group == self.reader.num_row_groups() {
-                return None;
-            }
-            let group = self.reader.get_row_group(self.group);
-            self.group += 1;
-            let rows = group.and_then(|g| g.get_row_iter(Some(self.projection.clone()))?.collect());
-            match rows {
-                Ok(rows) => self.rows = Vec::into_iter(rows),
-                Err(e) => return Some(Err(e)),
-            }
-        }
     }
 }
 
@@ -250,28 +209,6 @@ fn document(value: &Value) -> Option<Document> {
             .map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok()))
             .collect::<Option<_>>()
             .map(Document::Tokens),
-        _ => None,
-    }
-}
-
-fn from_field(field: Field) -> Option<Document> {
-    match field {
-        Field::Str(text) => Some(Document::Text(text)),
-        Field::ListInternal(list) => {
-            list.elements().iter().map(id).collect::<Option<_>>().map(Document::Tokens)
-        }
-        _ => None,
-    }
-}
-
-fn id(field: &Field) -> Option<u32> {
-    match *field {
-        Field::Int(id) => u32::try_from(id).ok(),
-        Field::Long(id) => u32::try_from(id).ok(),
-        Field::Short(id) => u32::try_from(id).ok(),
-        Field::UShort(id) => Some(u32::from(id)),
-        Field::UInt(id) => Some(id),
-        Field::ULong(id) => u32::try_from(id).ok(),
         _ => None,
     }
 }
