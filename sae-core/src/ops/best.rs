@@ -2,26 +2,46 @@
 
 /// Values that are looked at together: if none is large enough, none is looked at alone.
 const GLANCE: usize = 16;
+/// Values whose maximum is taken for a first guess at the bar.
+const GROUP: usize = 8;
 
 /// A value and its index as one number: the larger value has the larger key, of equal values the one
 /// with the lower index. NaN counts as smallest.
 type Key = u64;
 
 fn key(index: u32, value: f32) -> Key {
+    u64::from(ordered(value)) << 32 | u64::from(!index)
+}
+
+/// A number that rises with the value, 0 for NaN.
+fn ordered(value: f32) -> u32 {
     let bits = value.to_bits();
-    let ordered = match (value.is_nan(), bits >> 31) {
+    match (value.is_nan(), bits >> 31) {
         (true, _) => 0,
+        // (Zero of either sign is the same value.)
         (_, 0) => bits | 1 << 31,
+        _ if value == 0.0 => 1 << 31,
         _ => !bits,
-    };
-    // (Zero of either sign is the same value.)
-    let ordered = if value == 0.0 { 1 << 31 } else { ordered };
-    u64::from(ordered) << 32 | u64::from(!index)
+    }
+}
+
+/// The value of a number, NaN for any NaN.
+fn from_ordered(ordered: u32) -> f32 {
+    match ordered {
+        0 => f32::NAN,
+        ordered if ordered >> 31 == 1 => f32::from_bits(ordered & !(1 << 31)),
+        ordered => f32::from_bits(!ordered),
+    }
 }
 
 #[allow(clippy::cast_possible_truncation)] // the halves are meant
 fn index_of(key: Key) -> u32 {
     !(key as u32)
+}
+
+#[allow(clippy::cast_possible_truncation)] // the halves are meant
+fn value_of(key: Key) -> f32 {
+    from_ordered((key >> 32) as u32)
 }
 
 /// The `k` largest values of a row with their indices, in order of index. NaN counts as smallest.
@@ -32,32 +52,35 @@ pub fn top_k_row(row: &[f32], k: usize) -> Vec<(u32, f32)> {
     keys.into_iter().map(|key| (index_of(key), row[index_of(key) as usize])).collect()
 }
 
-/// Keep the `k` largest, in their order; back comes the smallest of them if any had to go.
-fn largest(keys: &mut Vec<Key>, k: usize) -> Option<Key> {
+/// Keep the `k` largest, in their order.
+fn largest(keys: &mut Vec<Key>, k: usize) {
     if k == 0 {
         keys.clear();
     }
-    if k >= keys.len() {
-        return None;
+    if k < keys.len() {
+        let bar = kth_largest(&mut keys.clone(), k);
+        keys.retain(|key| *key >= bar);
     }
-    let mut ranked = keys.clone();
-    let (_, bar, _) = ranked.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
-    let bar = *bar;
-    keys.retain(|key| *key >= bar);
-    Some(bar)
 }
 
-/// Collects the `k` largest values above a floor, of a row that comes piece by piece from left to
-/// right; with `MAGNITUDE`, values are ranked without their signs, and keep them.
+/// The `k`-th largest, `0 < k <= keys.len()`; the keys change their order.
+fn kth_largest(keys: &mut [Key], k: usize) -> Key {
+    *keys.select_nth_unstable(keys.len() - k).1
+}
+
+/// Collects the `k` largest values above a floor, of a row that comes piece by piece in any order; with
+/// `MAGNITUDE`, values are ranked without their signs, and keep them.
 ///
-/// A value is kept only if it exceeds the `k`-th largest so far, so that nearly all of a long row
+/// A value is kept only if it reaches the `k`-th largest so far, so that nearly all of a long row
 /// costs one comparison each. NaN is taken, as the smallest of all, so that it is seen.
 #[derive(Clone, Debug)]
 pub(super) struct Best<const MAGNITUDE: bool> {
     k: usize,
+    /// Ranks must exceed it.
     least: f32,
-    keys: Vec<Key>,
-    values: Vec<f32>,
+    /// Whether `k` values are known to exceed `least`.
+    full: bool,
+    found: Vec<(Key, f32)>,
 }
 
 impl<const MAGNITUDE: bool> Best<MAGNITUDE> {
@@ -69,19 +92,56 @@ impl<const MAGNITUDE: bool> Best<MAGNITUDE> {
 
     /// Ranks must exceed `floor`.
     pub(super) fn above(floor: f32, k: usize) -> Self {
-        Self { k, least: floor, keys: Vec::new(), values: Vec::new() }
+        Self { k, least: floor, full: false, found: Vec::new() }
     }
 
     /// Offer the next piece, whose first index is `first`.
     #[inline(always)]
     #[allow(clippy::neg_cmp_op_on_partial_ord)]
     pub(super) fn offer(&mut self, first: usize, piece: &[f32]) {
-        for (i, values) in piece.chunks(GLANCE).enumerate() {
+        if self.k == 0 {
+            return;
+        }
+        if !self.full {
+            self.guess(piece);
+        }
+        let (groups, rest) = piece.as_chunks::<GLANCE>();
+        for (i, values) in groups.iter().enumerate() {
             let least = self.least;
             if values.iter().fold(false, |any, v| any | !(Self::rank(*v) <= least)) {
                 self.keep(first + i * GLANCE, values);
             }
         }
+        self.keep(first + groups.len() * GLANCE, rest);
+    }
+
+    /// So high are `k` values at least: lower ones are not wanted. (Equal ones are, if their index is
+    /// lower.)
+    #[inline(always)]
+    fn raise(&mut self, bar: f32) {
+        // (f32::max passes over NaN: with fewer numbers than k the bar stays where it is.)
+        self.least = self.least.max(bar.next_down());
+        self.full = true;
+    }
+
+    /// Raise the bar to what `k` values of `piece` reach at least: the `k`-th largest of the maxima of
+    /// its groups, each of which is another value.
+    #[inline(always)]
+    fn guess(&mut self, piece: &[f32]) {
+        let groups = piece.len() / GROUP;
+        // (With hardly more groups than wanted values, the bar would be too low to be worth it.)
+        if groups < 2 * self.k {
+            return;
+        }
+        let mut maxima = vec![f32::NEG_INFINITY; groups];
+        for values in piece.chunks_exact(groups) {
+            for (maximum, value) in maxima.iter_mut().zip(values) {
+                let rank = Self::rank(*value);
+                *maximum = if rank > *maximum { rank } else { *maximum };
+            }
+        }
+        let (_, bar, _) = maxima.select_nth_unstable_by(groups - self.k, f32::total_cmp);
+        self.raise(*bar);
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::neg_cmp_op_on_partial_ord)]
@@ -89,37 +149,30 @@ impl<const MAGNITUDE: bool> Best<MAGNITUDE> {
         for (j, value) in values.iter().enumerate() {
             let rank = Self::rank(*value);
             if !(rank <= self.least) {
-                self.keys.push(key((first + j) as u32, rank));
-                self.values.push(*value);
+                self.found.push((key((first + j) as u32, rank), *value));
             }
         }
-        if self.keys.len() > 2 * self.k + GLANCE {
+        if self.found.len() > 2 * self.k + GLANCE {
             self.cut();
         }
     }
 
     /// Drop all but the `k` largest and raise the bar to the smallest of them.
     fn cut(&mut self) {
-        let mut kept = self.keys.clone();
-        let Some(bar) = largest(&mut kept, self.k) else { return };
-        let mut keys = self.keys.iter();
-        self.values.retain(|_| keys.next().is_some_and(|key| *key >= bar));
-        self.keys = kept;
-        let ranks = self.values.iter().copied().map(Self::rank);
-        let least = ranks.fold(f32::INFINITY, f32::min);
-        // (f32::min passes over NaN; with fewer numbers than k the bar stays where it is.)
-        if self.values.iter().all(|v| !v.is_nan()) && least.is_finite() {
-            self.least = least;
+        if self.found.len() <= self.k {
+            return;
         }
+        let mut keys: Vec<Key> = self.found.iter().map(|(key, _)| *key).collect();
+        let bar = kth_largest(&mut keys, self.k);
+        self.found.retain(|(key, _)| *key >= bar);
+        self.raise(value_of(bar));
     }
 
     /// The values of the `k` largest ranks, in order of index.
     pub(super) fn finish(mut self) -> Vec<(u32, f32)> {
-        if self.k == 0 {
-            return Vec::new();
-        }
         self.cut();
-        self.keys.iter().map(|key| index_of(*key)).zip(self.values).collect()
+        self.found.sort_unstable_by_key(|(key, _)| index_of(*key));
+        self.found.iter().map(|(key, value)| (index_of(*key), *value)).collect()
     }
 }
 
@@ -169,6 +222,39 @@ mod tests {
             let want: Vec<_> = whole.map(|(i, _)| (i, row[i as usize])).collect();
             assert_eq!(best.finish(), want, "k {k}");
         }
+    }
+
+    #[test]
+    fn a_long_first_piece_with_ties_and_nan_gives_what_the_whole_row_gives() {
+        let value = |i: u32| if i.is_multiple_of(97) { f32::NAN } else { (i * 7919 % 13) as f32 };
+        let row: Vec<f32> = (0..2000).map(value).collect();
+        for k in [1, 5, 100, 125] {
+            let mut best = Best::<false>::above(0.0, k);
+            for (i, piece) in row.chunks(1600).enumerate() {
+                best.offer(i * 1600, piece);
+            }
+            assert_eq!(best.finish(), top_k_row(&row, k), "k {k}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_pieces_makes_no_difference() {
+        let row: Vec<f32> = (0..3000u32).map(|i| (i * 7919 % 211) as f32).collect();
+        for k in [1, 20, 300] {
+            let mut best = Best::<false>::above(0.0, k);
+            for (i, piece) in row.chunks(500).enumerate().rev() {
+                best.offer(i * 500, piece);
+            }
+            assert_eq!(best.finish(), top_k_row(&row, k), "k {k}");
+        }
+    }
+
+    #[test]
+    fn keys_give_their_values_back() {
+        for value in [0.0, 1.5, -1.5, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE] {
+            assert_eq!(value_of(key(3, value)).to_bits(), value.to_bits());
+        }
+        assert!(value_of(key(3, f32::NAN)).is_nan());
     }
 
     #[test]

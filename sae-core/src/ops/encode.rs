@@ -1,6 +1,8 @@
 //! Encoding straight into sparse codes.
 
 use candle_core::Tensor;
+use parking_lot::Mutex;
+use rayon::prelude::*;
 
 use super::best::Best;
 use super::cpu::{F32s, per_latent};
@@ -32,14 +34,18 @@ pub fn encode_above(
         let n = values.len();
         let (bias, least) = (&bias[col..col + n], &least[col..col + n]);
         values.iter_mut().zip(bias).for_each(|(h, b)| *h += b);
-        for from in (0..n).step_by(GLANCE) {
-            let to = (from + GLANCE).min(n);
-            let (h, t) = (&values[from..to], &least[from..to]);
+        let (groups, rest) = values.as_chunks::<GLANCE>();
+        let (bars, last_bars) = least.as_chunks::<GLANCE>();
+        let mut keep = |from: usize, h: &[f32], t: &[f32]| {
+            let on = (from..).zip(h.iter().zip(t)).filter(|(_, (h, t))| above(**h, **t));
+            kept.extend(on.map(|(j, (h, _))| (index(j), *h)));
+        };
+        for (i, (h, t)) in groups.iter().zip(bars).enumerate() {
             if h.iter().zip(t).fold(false, |any, (h, t)| any | above(*h, *t)) {
-                let on = (from..).zip(h.iter().zip(t)).filter(|(_, (h, t))| above(**h, **t));
-                kept.extend(on.map(|(j, (h, _))| (index(col + j), *h)));
+                keep(col + i * GLANCE, h, t);
             }
         }
+        keep(col + groups.len() * GLANCE, rest, last_bars);
     };
     with_operands(x, w, |x, w| encode_rows(x, w, select))
 }
@@ -178,8 +184,7 @@ pub fn encode_best(
     (k, floor): (usize, f32),
     prepare: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Codes {
-    // Each part of a row offered its own k best; the k best of all are among them.
-    best_of_parts::<false>(x, w, (k, floor), prepare).keep_top_k(k)
+    best_of_rows::<false>(x, w, (k, floor), prepare)
 }
 
 /// Codes of the `k` entries of each row of `x w` that are largest in magnitude and not 0, signs kept;
@@ -193,46 +198,38 @@ pub fn encode_best_abs(
     k: usize,
     prepare: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Codes {
-    best_of_parts::<true>(x, w, (k, 0.0), prepare).keep_top_k_abs(k)
+    best_of_rows::<true>(x, w, (k, 0.0), prepare)
 }
 
-/// The `k` best of every part into which a row is cut.
-fn best_of_parts<const MAGNITUDE: bool>(
+/// The `k` best of each row. All parts into which a row is cut share what was found of it; which comes
+/// first makes no difference.
+fn best_of_rows<const MAGNITUDE: bool>(
     x: Mat<'_>,
     w: Mat<'_>,
     (k, floor): (usize, f32),
     prepare: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Codes {
-    let found = gemm_scan(
+    let best = Best::<MAGNITUDE>::above(floor, k);
+    let rows: Vec<Mutex<Best<MAGNITUDE>>> = (0..x.rows).map(|_| Mutex::new(best.clone())).collect();
+    gemm_scan(
         x,
         w,
-        |rows| vec![Best::<MAGNITUDE>::above(floor, k); rows],
-        |rows: &mut Vec<Best<MAGNITUDE>>, tile| {
-            for (best, products) in rows.iter_mut().zip(tile.values.chunks_exact_mut(tile.cols)) {
+        |_| (),
+        |(), tile| {
+            let products = tile.values.chunks_exact_mut(tile.cols);
+            for (best, products) in rows[tile.row..].iter().zip(products) {
                 pulp::Arch::new().dispatch(
                     #[inline(always)]
                     || {
                         prepare(tile.col, products);
-                        best.offer(tile.col, products);
+                        best.lock().offer(tile.col, products);
                     },
                 );
             }
         },
     );
-    let blocks: Vec<(usize, Found)> = found
-        .into_iter()
-        .map(|(row, rows)| {
-            let mut block = Found { counts: Vec::with_capacity(rows.len()), entries: Vec::new() };
-            for best in rows {
-                let entries = best.finish();
-                block.counts.push(entries.len());
-                block.entries.extend(entries);
-            }
-            (row, block)
-        })
-        .collect();
-    let blocks: Vec<(usize, &Found)> = blocks.iter().map(|(row, block)| (*row, block)).collect();
-    assemble(x.rows, w.cols, &blocks)
+    let rows: Vec<_> = rows.into_par_iter().map(|best| best.into_inner().finish()).collect();
+    Codes::from_rows(w.cols, &rows)
 }
 
 /// `x` `[rows, d_in]` and `w` `[d_in, d_sae]` as matrices for `run`.

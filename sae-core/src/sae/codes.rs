@@ -206,16 +206,6 @@ impl Codes {
     /// The `k` largest entries of each row; of equal ones those of the lower latents.
     #[must_use]
     pub fn keep_top_k(self, k: usize) -> Self {
-        self.keep_best(k, |v| v)
-    }
-
-    /// The `k` entries of each row that are largest in magnitude.
-    #[must_use]
-    pub fn keep_top_k_abs(self, k: usize) -> Self {
-        self.keep_best(k, f32::abs)
-    }
-
-    fn keep_best(self, k: usize, rank: impl Fn(f32) -> f32 + Sync) -> Self {
         if self.offsets.windows(2).all(|w| w[1] - w[0] <= k) {
             return self;
         }
@@ -223,9 +213,8 @@ impl Codes {
             .into_par_iter()
             .map(|r| {
                 let (indices, values) = self.row(r);
-                let ranks: Vec<f32> = values.iter().map(|v| rank(*v)).collect();
-                let kept = top_k_row(&ranks, k).into_iter();
-                kept.map(|(at, _)| (indices[at as usize], values[at as usize])).collect()
+                let kept = top_k_row(values, k).into_iter();
+                kept.map(|(at, value)| (indices[at as usize], value)).collect()
             })
             .collect();
         Self::from_rows(self.d_sae, &rows)
