@@ -1,15 +1,22 @@
 """The peer's side of `train-step-768x12288`: SAELens' own trainer, one step, two threads.
 
-usage: python train_step.py
+usage: python train_step.py            the times of every architecture
+       python train_step.py memory     the peak memory of one step of TopK, in a process of its own
 """
 
+import resource
 import statistics
+import sys
 import time
 
 import torch
 from sae_lens import (
+    BatchTopKTrainingSAE,
+    BatchTopKTrainingSAEConfig,
     GatedTrainingSAE,
     GatedTrainingSAEConfig,
+    MatryoshkaBatchTopKTrainingSAE,
+    MatryoshkaBatchTopKTrainingSAEConfig,
     StandardTrainingSAE,
     StandardTrainingSAEConfig,
     TopKTrainingSAE,
@@ -46,6 +53,17 @@ def trainer(sae):
     return SAETrainer(cfg=config, sae=sae, data_provider=iter([]))
 
 
+def memory():
+    """Peak of the whole process: weights, moments, one batch, one step."""
+    torch.manual_seed(0)
+    sae = TopKTrainingSAE(TopKTrainingSAEConfig(k=32, d_in=D_IN, d_sae=D_SAE, device="cpu"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run = trainer(sae)
+    run._train_step(sae=sae, sae_in=torch.randn(BATCH, D_IN))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"topk32/b4096: peak {after // 1024} MiB, of which {before // 1024} MiB before the step")
+
+
 def main():
     torch.manual_seed(0)
     print("torch", torch.__version__, "threads", torch.get_num_threads())
@@ -53,13 +71,17 @@ def main():
     common = {"d_in": D_IN, "d_sae": D_SAE, "device": "cpu"}
     saes = {
         "topk32": TopKTrainingSAE(TopKTrainingSAEConfig(k=32, **common)),
+        "batchtopk32": BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(k=32, **common)),
+        "matryoshka32": MatryoshkaBatchTopKTrainingSAE(
+            MatryoshkaBatchTopKTrainingSAEConfig(k=32, matryoshka_widths=[768, 3072, D_SAE], **common)
+        ),
         "standard-l0-60": StandardTrainingSAE(StandardTrainingSAEConfig(l1_coefficient=1e-3, **common)),
         "gated-l0-60": GatedTrainingSAE(GatedTrainingSAEConfig(l1_coefficient=1e-3, **common)),
     }
     for name, sae in saes.items():
         with torch.no_grad():
             for bias in ["b_enc", "b_gate", "b_mag"]:
-                if not name.startswith("topk") and hasattr(sae, bias):
+                if "-l0-" in name and hasattr(sae, bias):
                     getattr(sae, bias).fill_(BIAS)
         run = trainer(sae)
         times = []
@@ -73,4 +95,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    memory() if sys.argv[1:] == ["memory"] else main()

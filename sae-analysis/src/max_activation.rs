@@ -1,7 +1,6 @@
 //! How strongly a feature fires at most: the workshop's `find_max_activation`.
 
 use candle_core::Tensor;
-use sae_core::arch::select;
 use sae_core::model::HookedModel;
 use sae_core::sae::Sae;
 use sae_core::source::ActivationSource;
@@ -23,15 +22,14 @@ pub fn find_max_activation(
     exclude: &[u32],
 ) -> Result<f32> {
     let point = Point::of(model, sae)?;
-    let alone = select(sae, &[feature])?;
+    require(sae, feature)?;
     let mut largest = 0f32;
     for prompts in batches {
         let (x, owners) = point.rows(model, prompts, exclude)?;
         if owners.is_empty() {
             continue;
         }
-        let acts = activations(sae, alone.as_deref(), feature, &x)?;
-        largest = acts.into_iter().fold(largest, f32::max);
+        largest = larger(largest, sae, feature, &x)?;
     }
     Ok(largest)
 }
@@ -53,33 +51,25 @@ pub fn max_activation(
     if got != spec.d_in {
         return Err(Error::WidthMismatch { at, got, want: spec.d_in });
     }
-    let alone = select(sae, &[feature])?;
+    require(sae, feature)?;
     let (mut largest, mut left) = (0f32, rows);
     while left > 0 {
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(batch.max(1));
         let Some(x) = source.next(want)? else { break };
         left -= x.dim(0)? as u64;
-        let acts = activations(sae, alone.as_deref(), feature, &x)?;
-        largest = acts.into_iter().fold(largest, f32::max);
+        largest = larger(largest, sae, feature, &x)?;
     }
     Ok(largest)
 }
 
-/// The feature's activation on every row.
-fn activations(
-    sae: &dyn Sae,
-    alone: Option<&dyn Sae>,
-    feature: usize,
-    x: &Tensor,
-) -> Result<Vec<f32>> {
-    if let Some(alone) = alone {
-        return Ok(alone.encode(x)?.0.flatten_all()?.to_vec1()?);
-    }
-    let (codes, _) = sae.encode_sparse(x)?;
-    let of = |row: usize| {
-        let (indices, values) = codes.row(row);
-        let at = indices.iter().position(|i| *i as usize == feature);
-        at.map_or(0.0, |at| values[at])
-    };
-    Ok((0..codes.rows()).map(of).collect())
+/// That the SAE has the feature, whether or not there are rows to ask it about.
+fn require(sae: &dyn Sae, feature: usize) -> Result<()> {
+    let d_sae = sae.spec().d_sae;
+    if feature < d_sae { Ok(()) } else { Err(Error::FeatureOutOfRange { feature, d_sae }) }
+}
+
+/// The larger of `largest` and the feature's activations on all rows.
+fn larger(largest: f32, sae: &dyn Sae, feature: usize, x: &Tensor) -> Result<f32> {
+    let acts = sae.encode_features(x, &[feature])?.flatten_all()?.to_vec1::<f32>()?;
+    Ok(acts.into_iter().fold(largest, f32::max))
 }

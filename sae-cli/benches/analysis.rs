@@ -39,7 +39,7 @@ fn model() -> Decoder {
         d_vocab: D_VOCAB as usize,
         n_ctx: 1024,
     };
-    Decoder::random_gpt2(spec, Processing::DEFAULT).expect("a random model")
+    Decoder::random_gpt2(&spec, Processing::DEFAULT).expect("a random model")
 }
 
 struct Random;

@@ -103,7 +103,7 @@ struct Inputs {
 }
 
 fn forward(c: &mut Criterion) {
-    let model = Decoder::random_gpt2(spec(), Processing::DEFAULT).expect("a random model");
+    let model = Decoder::random_gpt2(&spec(), Processing::DEFAULT).expect("a random model");
     let floor = Floor::new().expect("random weights");
     let mut group = c.benchmark_group("gpt2-small-forward");
     group.sample_size(10).measurement_time(Duration::from_secs(8));
@@ -153,7 +153,7 @@ fn forward(c: &mut Criterion) {
 
 fn decode(c: &mut Criterion) {
     const CONTEXT: usize = 128;
-    let model = Decoder::random_gpt2(spec(), Processing::DEFAULT).expect("a random model");
+    let model = Decoder::random_gpt2(&spec(), Processing::DEFAULT).expect("a random model");
     let mut past = KvCache::new(model.spec());
     let plan = Plan::new().logits(Logits::Last);
     model.run_with_past(&batch(1, CONTEXT), &mut past, &plan).expect("a prompt");

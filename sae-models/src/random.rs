@@ -28,7 +28,7 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::random`].
-    pub fn random_gpt2(spec: ModelSpec, processing: Processing) -> Result<Self> {
+    pub fn random_gpt2(spec: &ModelSpec, processing: Processing) -> Result<Self> {
         let config = json!({
             "model_type": "gpt2", "_name_or_path": spec.name, "n_layer": spec.n_layers,
             "n_embd": spec.d_model, "n_head": spec.n_heads, "n_inner": spec.d_mlp,

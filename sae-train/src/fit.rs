@@ -165,16 +165,19 @@ fn begin(
 /// The source ends, or its activations have no covariance.
 pub fn estimate_scale(config: &TrainConfig, source: &mut dyn ActivationSource) -> Result<Scale> {
     let width = source.spec().width;
-    let mut each = |add: &mut dyn FnMut(&[f32])| -> Result<()> {
+    let mut each = |add: &mut dyn FnMut(&[f32]) -> Result<()>| -> Result<()> {
         for _ in 0..config.n_batches_for_norm_estimate {
-            add(&next(source, config.batch_rows, config.training_tokens)?);
+            add(&next(source, config.batch_rows, config.training_tokens)?)?;
         }
         Ok(())
     };
     match config.normalize {
         Normalize::ExpectedAverageOnlyIn => {
             let mut estimate = NormEstimate::default();
-            each(&mut |batch| estimate.add(batch, width))?;
+            each(&mut |batch| {
+                estimate.add(batch, width);
+                Ok(())
+            })?;
             Ok(estimate.factor(width).map_or(Scale::None, Scale::Factor))
         }
         Normalize::CovarianceWhitening => {

@@ -1,5 +1,6 @@
 //! Axes: where values stand in a plot, and round numbers beside it.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 /// Numbers beside an axis, about this many.
@@ -26,12 +27,12 @@ impl Axis {
         let finite = values.iter().filter(|v| v.is_finite());
         let (low, high) = finite.fold(start, |(low, high), v| (low.min(*v), high.max(*v)));
         // Nothing at all, or one value only: some room around it.
-        let (low, high) = match low < high {
-            true => (low, high),
-            false if low == high => {
+        let (low, high) = match low.partial_cmp(&high) {
+            Some(Ordering::Less) => (low, high),
+            Some(Ordering::Equal) => {
                 (low - 0.5 * low.abs().max(1.0), low + 0.5 * low.abs().max(1.0))
             }
-            false => (0.0, 1.0),
+            _ => (0.0, 1.0),
         };
         let step = round_step((high - low) / TICKS);
         let first = (low / step).floor();

@@ -49,7 +49,7 @@ fn bad_files_are_named_and_nothing_is_written() {
         ("train", "--dataset", "nowhere.parquet", "No such file"),
         ("train", "--cache", "cut.bin", "not a cache of activations, or cut off"),
         ("train", "--cache", "nowhere.bin", "No such file"),
-        ("train", "--model", "sae", "the folder has no config.json"),
+        ("train", "--model", "sae", "sae/config.json: No such file"),
         ("cache", "--hook", "blocks.2.hook_resid_pr", "did you mean `blocks.2.hook_resid_pre`"),
         ("cache", "--hook", "blocks.9.hook_resid_pre", "4 layers"),
         ("cache", "--hook", "blocks.2.attn.hook_pattern", "blocks.2.attn.hook_pattern"),

@@ -29,7 +29,7 @@ impl Decoder {
     /// ```no_run
     /// # use sae_core::{hook::Plan, model::{Batch, CacheOptions, HookedModelExt}};
     /// # use sae_models::StackOptions;
-    /// # fn main(model: &sae_models::Decoder, batch: &Batch) -> sae_models::Result<()> {
+    /// # fn of(model: &sae_models::Decoder, batch: &Batch) -> sae_models::Result<()> {
     /// let (_, cache) = model.run_with_cache(batch, Plan::new(), CacheOptions::default())?;
     /// let parts = model.cached(&cache).stack_head_results(&StackOptions::default(), false)?;
     /// assert_eq!(parts.labels[0], "L0H0");

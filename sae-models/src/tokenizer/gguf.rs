@@ -92,6 +92,7 @@ pub(super) fn part<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> R
     serde_json::from_value(json).map_err(|e| Error::Tokenizer { problem: e.to_string() })
 }
 
+#[allow(clippy::needless_pass_by_value)] // as `map_err` wants it
 fn problem(e: tokenizers::Error) -> Error {
     Error::Tokenizer { problem: e.to_string() }
 }

@@ -33,14 +33,14 @@ pub(super) fn of(fields: &Fields) -> Result<Split> {
         Kind::Gpt2 => plain(byte_level(true)),
         Kind::Digits => {
             let digits = json!({ "type": "Digits", "individual_digits": true });
-            plain(sequence([digits, byte_level(true)]))
+            plain(sequence(&[digits, byte_level(true)]))
         }
         Kind::Llama3 => {
-            Split { ignore_merges: true, ..plain(sequence([regex(LLAMA_3), byte_level(false)])) }
+            Split { ignore_merges: true, ..plain(sequence(&[regex(LLAMA_3), byte_level(false)])) }
         }
         Kind::Qwen2 => Split {
             normalizer: Some(json!({ "type": "NFC" })),
-            ..plain(sequence([regex(QWEN_2), byte_level(false)]))
+            ..plain(sequence(&[regex(QWEN_2), byte_level(false)]))
         },
     })
 }
@@ -89,6 +89,6 @@ fn regex(pattern: &str) -> Value {
     })
 }
 
-fn sequence(parts: [Value; 2]) -> Value {
+fn sequence(parts: &[Value; 2]) -> Value {
     json!({ "type": "Sequence", "pretokenizers": parts })
 }

@@ -22,7 +22,7 @@ pub(crate) fn spec() -> ModelSpec {
 }
 
 pub(crate) fn model(processing: Processing) -> Decoder {
-    Decoder::random_gpt2(spec(), processing).unwrap()
+    Decoder::random_gpt2(&spec(), processing).unwrap()
 }
 
 fn batch() -> Batch {

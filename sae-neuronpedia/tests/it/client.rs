@@ -163,7 +163,7 @@ fn what_the_server_would_refuse_is_not_sent() {
             "multiplier 11, expected 0 to 10",
         ),
         (SteerRequest { seed: i64::MIN, ..good.clone() }, "seed -9223372036854775808"),
-        (SteerRequest { prompt: "x".repeat(2049), ..good.clone() }, "more than 2048 characters"),
+        (SteerRequest { prompt: "x".repeat(2049), ..good }, "more than 2048 characters"),
     ] {
         let error = client(&server).steer(&bad).unwrap_err().to_string();
         assert!(error.contains(says) && error.contains("/api/steer"), "`{says}`: {error}");

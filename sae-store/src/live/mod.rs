@@ -151,7 +151,7 @@ impl<'m> Live<'m> {
                 continue;
             }
             let (pass, n) = match self.feed.take_made() {
-                Some(made) => keep(&mut have, made, self.spec.width),
+                Some(made) => keep(&mut have, &made, self.spec.width),
                 None => {
                     let passes = self.feed.recall()?;
                     let (pass, prompts) = passes.skip()?;
@@ -168,7 +168,7 @@ impl<'m> Live<'m> {
         let wanted = wanted(&ids);
         for (number, prompts) in ahead.into_iter().filter(|(pass, _)| wanted.contains(pass)) {
             let values = self.feed.recall()?.run(&prompts)?;
-            keep(&mut have, Pass { number, values }, self.spec.width);
+            keep(&mut have, &Pass { number, values }, self.spec.width);
         }
         self.mixer = ids.try_map(|id| {
             let values = have.remove(&(id.pass, id.row));
@@ -180,7 +180,7 @@ impl<'m> Live<'m> {
 }
 
 /// Keep the rows of a pass; its number, and how many rows it has.
-fn keep(have: &mut BTreeMap<(u64, usize), Box<[f32]>>, pass: Pass, width: usize) -> (u64, usize) {
+fn keep(have: &mut BTreeMap<(u64, usize), Box<[f32]>>, pass: &Pass, width: usize) -> (u64, usize) {
     let rows = pass.values.chunks_exact(width.max(1)).enumerate();
     let n = rows.len();
     have.extend(rows.map(|(row, values)| ((pass.number, row), values.into())));

@@ -1,12 +1,14 @@
 //! Whole runs: what is learnt, and that a run that was stopped goes on as if it had not been.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sae_core::hook::HookName;
+use sae_core::sae::{Architecture, Sae};
 use sae_core::sae_lens::LoadOptions;
+use sae_core::source::{ActivationSource, Position};
 use sae_store::MemorySource;
 use sae_train::{Error, Outcome, Params, Step, Surroundings, TrainConfig, Trained, Trainer, fit};
 
@@ -121,21 +123,93 @@ fn the_number_of_threads_does_not_change_a_bit() {
     }
 }
 
+fn load(dir: &Path) -> Box<dyn Sae> {
+    let folder = sae_core::io::Folder::disk(dir);
+    sae_core::sae_lens::load(&folder, LoadOptions::default()).unwrap().sae
+}
+
+/// What an SAE makes of rows that it has not seen.
+fn outputs(sae: &dyn Sae) -> Vec<f32> {
+    let mut source = source();
+    source.seek(Position { row: (BATCH * STEPS) as u64 }).unwrap();
+    let x = source.next(BATCH).unwrap().unwrap();
+    sae.reconstruct(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+}
+
 #[test]
 fn what_was_trained_is_a_sae_lens_folder() {
-    let (_, trained) = run(&config(ARCHITECTURES[0]), None);
-    let dir = tempfile::tempdir().unwrap();
-    sae_core::sae_lens::save(dir.path(), trained.sae.as_ref(), None).unwrap();
-    let folder = sae_core::io::Folder::disk(dir.path());
-    let loaded = sae_core::sae_lens::load(&folder, LoadOptions::default()).unwrap();
-    assert_eq!(loaded.sae.spec().hook, Some(HookName::EMBED));
-    let x =
-        candle_core::Tensor::ones((2, D_IN), candle_core::DType::F32, &candle_core::Device::Cpu);
-    let x = x.unwrap();
-    let out = |sae: &dyn sae_core::sae::Sae| {
-        sae.reconstruct(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    for sae in ARCHITECTURES {
+        let (_, trained) = run(&config(sae), None);
+        let dir = tempfile::tempdir().unwrap();
+        trained.save(dir.path(), Some(&serde_json::json!({ "seed": 42 }))).unwrap();
+        assert!(dir.path().join("runner_cfg.json").is_file());
+        let loaded = load(dir.path());
+        assert_eq!(loaded.spec().hook, Some(HookName::EMBED));
+        assert_eq!(outputs(loaded.as_ref()), outputs(trained.sae.as_ref()), "{sae}");
+        if sae.contains("batchtopk") {
+            assert_eq!(loaded.spec().architecture, Architecture::JumpRelu);
+            let threshold = trained.topk_threshold.unwrap() as f32;
+            let tensors = loaded.tensors();
+            let (_, got) = tensors.iter().find(|(name, _)| name == "threshold").unwrap();
+            assert_eq!(got.to_vec1::<f32>().unwrap(), [threshold; 32]);
+            let details = &loaded.spec().metadata["training_architecture_details"];
+            assert!(details["topk_threshold_lr"].is_number(), "{details}");
+        }
+    }
+}
+
+/// A run with a checkpoint of its end.
+fn run_to_checkpoint(config: &TrainConfig, dir: &Path) -> (Box<Trained>, PathBuf) {
+    let stop = AtomicBool::new(false);
+    let mut on_step = |trainer: &Trainer, _: &Step| {
+        stop.store(trainer.state().n_training_steps == STEPS as u64, Ordering::Relaxed);
     };
-    assert_eq!(out(loaded.sae.as_ref()), out(trained.sae.as_ref()));
+    let around = Surroundings {
+        checkpoints: Some(dir),
+        stop: Some(&stop),
+        on_step: Some(&mut on_step),
+        sink: None,
+    };
+    let Outcome::Done(trained) = fit(config, &mut source(), around).unwrap() else { panic!() };
+    (trained, sae_train::Checkpoint::latest(dir).unwrap().unwrap())
+}
+
+#[test]
+fn a_checkpoint_is_a_sae_lens_folder_of_an_sae_in_training() {
+    for sae in ARCHITECTURES.iter().filter(|sae| !sae.contains("normalize_activations")) {
+        let dir = tempfile::tempdir().unwrap();
+        let (trained, checkpoint) = run_to_checkpoint(&config(sae), dir.path());
+        let inference = sae_core::arch::to_inference(load(&checkpoint).as_ref()).unwrap();
+        let (got, want) = (outputs(inference.as_ref()), outputs(trained.sae.as_ref()));
+        assert_eq!(got, want, "{sae}");
+    }
+}
+
+#[test]
+fn a_run_begins_with_what_another_has_learnt() {
+    for sae in
+        ["\"architecture\": \"topk\", \"k\": 3", "\"architecture\": \"batchtopk\", \"k\": 2.5"]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let (trained, checkpoint) = run_to_checkpoint(&config(sae), dir.path());
+        let mut config = config(sae);
+        config.from_pretrained_path = Some(checkpoint.clone());
+        config.training_tokens = BATCH as u64;
+        config.lr = (0.0, 0.0);
+        config.lr_steps = (0, 0);
+        let (_, again) = run(&config, None);
+        assert_eq!(bits(&again.params), bits(&trained.params), "{sae}");
+        // A step at rate 0 moves the threshold from where it was.
+        assert_eq!(again.topk_threshold.is_some(), sae.contains("batchtopk"));
+        if let (Some(again), Some(before)) = (again.topk_threshold, trained.topk_threshold) {
+            assert!((again - before).abs() < 0.1 * before, "{before} and {again}");
+        }
+
+        let mut other = self::config(ARCHITECTURES[2]);
+        other.from_pretrained_path = Some(checkpoint);
+        let error = fit(&other, &mut source(), Surroundings::default()).err().unwrap().to_string();
+        assert!(error.contains("cfg.json: is a `") && error.contains("a `gated` SAE"), "{error}");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(crate) fn run(case: &Case) -> Result<Outputs> {
             let mut estimate = WhiteningEstimate::new(d_in);
             let each = batches(case)?;
             for batch in &each {
-                estimate.add(batch);
+                estimate.add(batch)?;
             }
             let eps = case.params["eps"].as_f64().context("no eps")?;
             let map = estimate.whitening(eps)?.context("too few rows")?;
