@@ -49,6 +49,7 @@ pub(crate) fn converted(checkpoint: &Checkpoint, blocks: GgmlDType) -> Gguf {
         let value = &checkpoint.config[field];
         value.as_u64().map(|n| Value::U32(u32::try_from(n).unwrap()))
     };
+    #[allow(clippy::cast_possible_truncation)] // as the format has it
     let float = |field: &str| checkpoint.config[field].as_f64().map(|x| Value::F32(x as f32));
     let fields = [
         ("embedding_length", number("hidden_size").or(number("n_embd"))),
@@ -153,8 +154,8 @@ fn wide() -> Checkpoint {
         .map(|(name, t)| {
             let shape: Vec<usize> =
                 t.dims().iter().map(|n| if *n == families::D_VOCAB { *n } else { 256 }).collect();
-            let mean = if name.contains("norm") { 1.0 } else { 0.0 };
-            (name.clone(), Tensor::randn(mean as f32, 0.1, shape, &Device::Cpu).unwrap())
+            let mean: f32 = if name.contains("norm") { 1.0 } else { 0.0 };
+            (name.clone(), Tensor::randn(mean, 0.1, shape, &Device::Cpu).unwrap())
         })
         .collect();
     checkpoint.tensors = wide;

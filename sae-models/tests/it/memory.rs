@@ -40,6 +40,7 @@ fn grown(path: &Path, halves: bool) -> u64 {
     grown.split_whitespace().next().unwrap().parse().unwrap()
 }
 
+#[allow(clippy::print_stdout)] // what the parent reads
 fn measure(path: PathBuf) {
     let before = peak();
     let weights = match std::env::var_os(HALVES) {
