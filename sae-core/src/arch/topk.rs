@@ -8,7 +8,8 @@ use super::dictionary::{Latents, Parts, decoder_norms};
 use super::shared::{as_rows, in_one_pass};
 use crate::hook::SaeSite;
 use crate::ops::{
-    encode_above, encode_top_k, encode_top_k_abs, keep_largest, keep_top_k, keep_top_k_abs, linear,
+    encode_batch_top_k, encode_top_k, encode_top_k_abs, keep_largest, keep_top_k, keep_top_k_abs,
+    linear,
 };
 use crate::sae::{Codes, Probe};
 use crate::{Error, Result};
@@ -81,11 +82,7 @@ impl Latents for TopK {
             Keep::Largest(k) => encode_top_k(x, &parts.w_enc, &self.b_enc, scale, k),
             Keep::LargestMagnitudes(k) => encode_top_k_abs(x, &parts.w_enc, &self.b_enc, scale, k),
             Keep::LargestOfBatch { k, .. } => {
-                let mut codes = encode_above(x, &parts.w_enc, &self.b_enc, None)?;
-                if let Some(scale) = scale {
-                    codes = codes.scaled(&scale.to_vec1::<f32>()?).without_zeros();
-                }
-                Ok(codes.keep_largest(kept(k, x.dim(0)?)))
+                encode_batch_top_k(x, &parts.w_enc, &self.b_enc, scale, kept(k, x.dim(0)?))
             }
         }
     }

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use parking_lot::Mutex;
 use rayon::prelude::*;
 
+use super::batch_best::encode_batch_best;
 use super::best::Best;
 use super::cpu::{F32s, per_latent};
 use super::gemm::{Mat, gemm_scan};
@@ -107,6 +108,22 @@ pub fn encode_top_k_abs(
 ) -> Result<Codes> {
     let prepare = rescaled(w, b, scale)?;
     with_operands(x, w, |x, w| encode_best_abs(x, w, k, prepare))
+}
+
+/// Codes of the `keep` largest pre-activations `(x W + b) * scale` of all rows together, less those that
+/// are not positive; otherwise as [`encode_top_k`].
+///
+/// # Errors
+/// As [`encode_above`].
+pub fn encode_batch_top_k(
+    x: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+    scale: Option<&Tensor>,
+    keep: usize,
+) -> Result<Codes> {
+    let prepare = rescaled(w, b, scale)?;
+    with_operands(x, w, |x, w| encode_batch_best(x, w, keep, prepare))
 }
 
 /// What makes products `(x W + b) * scale`, given their first column.

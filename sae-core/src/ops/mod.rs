@@ -30,8 +30,8 @@ pub use cpu::{F32s, is_cpu_f32};
 pub use decode::{decode_into, decode_rows};
 pub use dense_encode::{latents_above, latents_gated};
 pub use encode::{
-    encode_above, encode_best, encode_best_abs, encode_gated, encode_rows, encode_top_k,
-    encode_top_k_abs,
+    encode_above, encode_batch_top_k, encode_best, encode_best_abs, encode_gated, encode_rows,
+    encode_top_k, encode_top_k_abs,
 };
 pub use half::is_cpu_half;
 pub use latent::{jump, keep_largest, keep_top_k, keep_top_k_abs, relu};
