@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::ablate::AblateArgs;
 use crate::commands::attribute::AttributeArgs;
 use crate::commands::cache::CacheArgs;
+use crate::commands::convert::ConvertArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::eval::EvalArgs;
 use crate::commands::features::FeatureArgs;
@@ -13,6 +14,7 @@ use crate::commands::list::ListArgs;
 use crate::commands::models::ModelsArgs;
 use crate::commands::neuronpedia::Neuronpedia;
 use crate::commands::pca::PcaArgs;
+use crate::commands::pull::PullArgs;
 use crate::commands::push::PushArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::show_release::ShowArgs;
@@ -66,6 +68,10 @@ pub(crate) enum Command {
     List(ListArgs),
     /// A release of published SAEs, or one of them.
     Show(ShowArgs),
+    /// Fetch a published SAE into the hub's cache, and see that it loads.
+    Pull(PullArgs),
+    /// Write an SAE of any known format as a SAELens folder of version 6.
+    Convert(ConvertArgs),
     /// Publish SAEs on the hub, as SAELens does.
     ///
     /// Each SAE is one commit, in a folder named as its id; a README.md is written if there is none.

@@ -6,6 +6,7 @@ mod embedded;
 mod interrupt;
 mod named;
 mod progress;
+mod published;
 mod show;
 mod tokens;
 

@@ -1,18 +1,18 @@
-//! From what a user calls a model or an SAE to its files.
+//! From what a user calls a model to its files, and the catalogue of SAEs that is meant.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sae_core::io::{Fields, Folder};
 use sae_models::KnownModel;
-use sae_registry::{Catalogue, gguf_file, model_files, sae_files, tokenizer_files};
+use sae_registry::{Catalogue, gguf_file, model_files, tokenizer_files};
 
 use crate::{embedded, progress};
 
 pub(crate) const DEMO: &str = "demo";
 const REVISION: &str = "main";
 /// What the hub is used for here.
-const FETCHING: &str = "fetching";
+pub(crate) const FETCHING: &str = "fetching";
 
 /// Names a `pretrained_saes.yaml` of SAELens that is read instead of the catalogue that is built in.
 const CATALOGUE: &str = "SAE_CATALOGUE";
@@ -77,35 +77,4 @@ fn gguf(name: &str) -> Option<(&str, &str)> {
     let (owner, rest) = name.split_once('/')?;
     let (repo, file) = rest.split_once('/')?;
     name.ends_with(".gguf").then_some((&name[..owner.len() + 1 + repo.len()], file))
-}
-
-/// The folder of an SAE.
-pub(crate) fn sae(name: &str) -> Result<Folder> {
-    if name == DEMO {
-        return Ok(embedded::SAE);
-    }
-    if let Some(folder) = on_disk(name, sae_core::sae_lens::CFG_FILE)? {
-        return Ok(folder);
-    }
-    let mut parts = name.splitn(3, '/');
-    let (Some(owner), Some(repo)) = (parts.next(), parts.next()) else {
-        bail!("`{name}` is neither a folder nor a hub id (`owner/repository/path`)");
-    };
-    let (repo, path) = (format!("{owner}/{repo}"), parts.next().unwrap_or_default());
-    let files = sae_files(&progress::hub(FETCHING), &repo, path, REVISION)
-        .with_context(|| format!("SAE `{name}` is not a folder here; as a hub id"))?;
-    Ok(Folder::disk(files.dir))
-}
-
-/// The folder, if there is one of that name; it must hold `file`.
-fn on_disk(name: &str, file: &str) -> Result<Option<Folder>> {
-    let path = Path::new(name);
-    if !path.is_dir() {
-        return Ok(None);
-    }
-    let folder = Folder::disk(path);
-    if !folder.has(file) {
-        bail!("{name}: the folder has no {file}");
-    }
-    Ok(Some(folder))
 }

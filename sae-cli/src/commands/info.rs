@@ -1,25 +1,23 @@
-//! `sae info`: the configuration of an SAE, from its `cfg.json` alone.
+//! `sae info`: the configuration of an SAE, without its weights where that is possible.
 
 use anyhow::Result;
 use clap::Args;
-use sae_core::io::Fields;
 use sae_core::sae::{Architecture, SaeSpec};
-use sae_core::sae_lens::{CFG_FILE, parse_config};
 use serde_json::{Value, json};
 
-use crate::{named, show};
+use crate::published::SaeName;
+use crate::show;
 
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
-    /// The SAE: a folder, a hub id with a path, or `demo`.
+    /// The SAE: a folder or file of any known format, `RELEASE:ID` (see `sae list`), a hub id with a path,
+    /// or `demo`.
     #[arg(long, default_value = "demo")]
     pub(crate) sae: String,
 }
 
 pub(crate) fn info(args: &InfoArgs, as_json: bool) -> Result<()> {
-    let folder = named::sae(&args.sae)?;
-    let fields = Fields::parse(&folder.path(CFG_FILE), &folder.read(CFG_FILE)?)?;
-    let rows = rows(&parse_config(fields)?);
+    let rows = rows(&SaeName::parse(&args.sae)?.spec()?);
     if as_json {
         let object: serde_json::Map<String, Value> = rows.into_iter().collect();
         return show::json(&object);

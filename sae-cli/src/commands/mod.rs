@@ -4,6 +4,7 @@ pub(crate) mod ablate;
 mod answer;
 pub(crate) mod attribute;
 pub(crate) mod cache;
+pub(crate) mod convert;
 mod data;
 pub(crate) mod demo;
 pub(crate) mod eval;
@@ -13,6 +14,7 @@ pub(crate) mod list;
 pub(crate) mod models;
 pub(crate) mod neuronpedia;
 pub(crate) mod pca;
+pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod run;
 pub(crate) mod show_release;
@@ -41,6 +43,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Command::Info(info) => info::info(info, args.json),
         Command::List(list) => list::list(list, args.json),
         Command::Show(show) => show_release::show(show, args.json),
+        Command::Pull(pull) => pull::pull(pull, args.json),
+        Command::Convert(convert) => convert::convert(convert, args.json),
         Command::Push(push) => push::push(push, args.json),
         Command::Models(models) => models::models(models, args.json),
         Command::Eval(eval) => eval::eval(eval, args.json),

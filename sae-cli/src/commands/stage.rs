@@ -1,28 +1,34 @@
 //! `Stage`: the model, tokenizer and SAE that most commands work on, and how they are named.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use sae_core::model::HookedModel;
-use sae_core::sae_lens::{LoadOptions, Loaded};
+use sae_core::sae_lens::Loaded;
 use sae_models::tokenizer::Tokenizer;
-use sae_models::{Decoder, LoadOptions as ModelOptions, Processing, WeightDtype};
+use sae_models::{Decoder, KnownModel, LoadOptions as ModelOptions, Processing, WeightDtype};
+use sae_registry::Published;
 
 use crate::named;
+use crate::published::{SaeName, Told};
 
 #[derive(Debug, Args)]
 pub(crate) struct Names {
-    /// The model: a folder, a GGUF file, a hub id, a name (see `sae models`), or `demo`.
-    #[arg(long, default_value = named::DEMO)]
-    pub(crate) model: String,
-    /// The SAE: a folder, a hub id with a path, or `demo`, which is also meant where the model is.
+    /// The model: a folder, a GGUF file, a hub id, a name (see `sae models`), or `demo`; the model of the
+    /// SAE if that is one of the catalogue, else the demo.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// The SAE: a folder or file of any known format, `RELEASE:ID` (see `sae list`), a hub id with a path,
+    /// or `demo`, which is also meant where the model is.
     #[arg(long)]
     pub(crate) sae: Option<String>,
     /// The type in which weights stay in memory; sums are in f32.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) dtype: Dtype,
-    /// Use the weights as published, without TransformerLens' default processing.
+    /// Use the weights as published, without TransformerLens' default processing (an SAE of the catalogue
+    /// says which its model needs).
     #[arg(long)]
     pub(crate) no_processing: bool,
 }
@@ -49,21 +55,28 @@ impl From<Dtype> for WeightDtype {
 impl Names {
     /// The demo's model and SAE.
     pub(crate) fn demo() -> Self {
-        let (model, sae) = (named::DEMO.to_owned(), None);
-        Self { model, sae, dtype: Dtype::F32, no_processing: false }
+        Self { model: None, sae: None, dtype: Dtype::F32, no_processing: false }
     }
 
     /// What the SAE is called, if one is named or meant.
     pub(crate) fn sae(&self) -> Option<&str> {
-        let meant = (self.model == named::DEMO).then_some(named::DEMO);
-        self.sae.as_deref().or(meant)
+        let demo = self.model.as_deref().is_none_or(|model| model == named::DEMO);
+        self.sae.as_deref().or(demo.then_some(named::DEMO))
     }
 }
 
 /// The model and its tokenizer.
 pub(crate) fn model(names: &Names) -> Result<(Decoder, Arc<Tokenizer>)> {
-    let processing = if names.no_processing { Processing::NONE } else { Processing::DEFAULT };
-    let folder = named::model(&names.model)?;
+    load_model(names, names.model.as_deref().unwrap_or(named::DEMO), Processing::DEFAULT)
+}
+
+fn load_model(
+    names: &Names,
+    name: &str,
+    processing: Processing,
+) -> Result<(Decoder, Arc<Tokenizer>)> {
+    let processing = if names.no_processing { Processing::NONE } else { processing };
+    let folder = named::model(name)?;
     let options = ModelOptions { processing, weights: names.dtype.into() };
     let model = Decoder::load_with(&folder, options)?;
     let tokenizer = Arc::new(Tokenizer::load(&named::tokenizer(&folder)?, model.spec().n_ctx)?);
@@ -72,6 +85,8 @@ pub(crate) fn model(names: &Names) -> Result<(Decoder, Arc<Tokenizer>)> {
 
 /// A model, its tokenizer and an SAE.
 pub(crate) struct Stage {
+    /// What the model is called, and the SAE.
+    pub(crate) called: (String, String),
     pub(crate) model: Decoder,
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) sae: Loaded,
@@ -79,14 +94,46 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn load(names: &Names) -> Result<Self> {
-        let Some(name) = names.sae() else {
-            bail!("model `{}` without an SAE: name one with --sae", names.model);
+        let Some(sae_name) = names.sae() else {
+            let model = names.model.as_deref().unwrap_or_default();
+            bail!("model `{model}` without an SAE: name one with --sae");
         };
-        let (model, tokenizer) = model(names)?;
-        let sae = sae_core::sae_lens::load(&named::sae(name)?, LoadOptions::default())?;
-        for note in &sae.report.notes {
-            eprintln!("note: {name}: {note}");
-        }
-        Ok(Self { model, tokenizer, sae })
+        let name = SaeName::parse(sae_name)?;
+        let catalogue = named::catalogue(None)?;
+        let published = name.published(&catalogue)?;
+        let (model_name, processing) = match &published {
+            Some(sae) => meant(names, sae),
+            None => {
+                (names.model.clone().unwrap_or_else(|| named::DEMO.to_owned()), Processing::DEFAULT)
+            }
+        };
+        let (model, tokenizer) = load_model(names, &model_name, processing)?;
+        let sae = name.load(&Told::default())?;
+        Ok(Self { called: (model_name, sae_name.to_owned()), model, tokenizer, sae })
     }
+}
+
+/// The model of a published SAE and its processing, as SAELens would load it; said on standard error.
+fn meant(names: &Names, sae: &Published<'_>) -> (String, Processing) {
+    let (release, of) = (&sae.release.name, &sae.release.model);
+    let needs = sae.processing().0;
+    let processing = Processing {
+        fold_ln: needs.fold_ln,
+        center_writing_weights: needs.center_writing_weights,
+        center_unembed: needs.center_unembed,
+        fold_value_biases: needs.fold_value_biases,
+    };
+    if !names.no_processing {
+        let how = if processing == Processing::NONE { "as published" } else { "processed" };
+        eprintln!("note: {release} was trained on {of} with its weights {how}: so they are here");
+    } else if processing != Processing::NONE {
+        eprintln!("warning: {release} was trained on {of} with its weights processed");
+    }
+    let id = |name: &str| KnownModel::named(name).map_or(name.to_owned(), |m| m.hub_id.to_owned());
+    let model = names.model.clone().unwrap_or_else(|| of.clone());
+    // A folder or file may hold any model; the SAE says if it does not fit.
+    if !Path::new(&model).exists() && !id(&model).eq_ignore_ascii_case(&id(of)) {
+        eprintln!("warning: {release} was trained on {of}, the model here is {model}");
+    }
+    (model, processing)
 }

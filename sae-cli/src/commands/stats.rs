@@ -182,9 +182,7 @@ pub(crate) fn stats(args: &StatsArgs, as_json: bool) -> Result<()> {
     if let Some(path) = &args.html {
         let page = Page::new("How often features fire, and where").intro(&format!(
             "{} read by {} on `{}`.",
-            args.names.sae().unwrap_or_default(),
-            args.names.model,
-            args.data.dataset
+            stage.called.1, stage.called.0, args.data.dataset
         ));
         show::page(path, &figure(page, &found, &rows))?;
     }

@@ -71,7 +71,7 @@ fn bad_files_are_named_and_nothing_is_written() {
     }
     let config = path("config.json");
     fails(&["train", &config, "--output", &output], &["config.json", "not JSON"]);
-    fails(&["info", "--sae", &path("sae")], &["the folder has no cfg.json"]);
+    fails(&["info", "--sae", &path("sae")], &["files of no known format; looked for cfg.json"]);
     assert_eq!(names(dir.path()), before);
 }
 

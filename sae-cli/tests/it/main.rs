@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a failing test may stop
 mod bad_input;
 mod command;
+mod convert;
 mod published;
 mod work;
 mod workshop;

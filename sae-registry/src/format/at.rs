@@ -123,6 +123,15 @@ impl<'a> At<'a> {
         }
     }
 
+    /// That a file which is not there would have been found: not so when offline.
+    ///
+    /// # Errors
+    /// The repository is out of reach.
+    pub(super) fn require_reach(&self, path: &str) -> Result<(), Error> {
+        self.fetch.exists(&self.remote(path))?;
+        Ok(())
+    }
+
     /// A JSON object.
     ///
     /// # Errors

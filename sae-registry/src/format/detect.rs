@@ -37,7 +37,11 @@ pub fn detect(at: &At<'_>) -> Result<Converter, Error> {
     } else {
         of_folder(at)?
     };
-    found.ok_or_else(|| Error::UnknownFormat { name: at.title(), looked_for: looked_for() })
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    at.require_reach(&at.inside("cfg.json"))?;
+    Err(Error::UnknownFormat { name: at.title(), looked_for: looked_for() })
 }
 
 fn of_torch_file(at: &At<'_>) -> Result<Option<Converter>, Error> {

@@ -1,10 +1,12 @@
 //! The catalogue: all of it, entry by entry, and what it answers.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
+use sae_core::fetch::{Fetch, FetchError, RemoteFile};
 use sae_core::hook::{HookName, Place, Site};
-use sae_registry::{Catalogue, Error, ModelProcessing, Query, Reason};
+use sae_registry::{Catalogue, Error, ModelProcessing, Options, Query, Reason, from_pretrained};
 
 /// The text that is built in.
 const TEXT: &str = include_str!("../../data/catalogue.txt");
@@ -103,6 +105,39 @@ fn every_entry_reads_a_place_that_its_model_has() {
         }
     }
     assert_eq!(models.len(), LAYERS.len());
+}
+
+/// Has nothing, and notes what it was asked for.
+#[derive(Default)]
+struct Empty(Mutex<Vec<RemoteFile>>);
+
+impl Fetch for Empty {
+    fn get(&self, file: &RemoteFile) -> Result<PathBuf, FetchError> {
+        file.check()?;
+        self.0.lock().unwrap().push(file.clone());
+        let (repo_id, path) = (file.repo_id.clone(), file.path.clone());
+        Err(FetchError::NotFound { repo_id, path, url: String::new() })
+    }
+
+    fn exists(&self, file: &RemoteFile) -> Result<bool, FetchError> {
+        file.check().map(|()| false)
+    }
+}
+
+#[test]
+fn every_entry_leads_to_a_loader_and_to_files_of_its_repository() {
+    let catalogue = embedded();
+    for sae in catalogue.search(&Query::all()).unwrap() {
+        let (release, id) = (&sae.release.name, &sae.entry.id);
+        let empty = Empty::default();
+        let asked = from_pretrained(&empty, &catalogue, release, id, &Options::default());
+        let Err(Error::Fetch(FetchError::NotFound { .. })) = asked else {
+            panic!("{release} {id}: {:?}", asked.err());
+        };
+        let asked = empty.0.into_inner().unwrap();
+        assert!(!asked.is_empty(), "{release} {id}: no file was asked for");
+        assert!(asked.iter().all(|file| file.repo_id == sae.release.repo_id), "{release} {id}");
+    }
 }
 
 #[test]
