@@ -47,8 +47,11 @@ impl<'n> SaeName<'n> {
         if name == DEMO {
             return Ok(Self::Demo);
         }
-        if Path::new(name).exists() {
-            return Ok(Self::Local(Path::new(name)));
+        // Some formats keep several SAEs in one folder: there the last part is no file's name.
+        let path = Path::new(name);
+        let beside = path.parent().is_some_and(|dir| !dir.as_os_str().is_empty() && dir.is_dir());
+        if path.exists() || beside {
+            return Ok(Self::Local(path));
         }
         if let Some((release, id)) = name.split_once(OF_RELEASE) {
             return Ok(Self::Published { release, id });
@@ -151,6 +154,7 @@ mod tests {
         let parse = |name| SaeName::parse(name).unwrap();
         assert_eq!(parse("demo"), SaeName::Demo);
         assert_eq!(parse("src"), SaeName::Local(Path::new("src")));
+        assert_eq!(parse("src/commands/7"), SaeName::Local(Path::new("src/commands/7")));
         let (release, id) = ("gpt2-small-res-jb", "blocks.7.hook_resid_pre");
         assert_eq!(
             parse("gpt2-small-res-jb:blocks.7.hook_resid_pre"),
