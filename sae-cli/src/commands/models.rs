@@ -43,14 +43,21 @@ pub(crate) fn models(args: &ModelsArgs, as_json: bool) -> Result<()> {
         let numbers = [usize::from(model.n_layers), model.d_model, model.n_heads, model.d_mlp]
             .into_iter()
             .chain([model.n_ctx, model.d_vocab]);
-        let names = [model.aliases.join(", "), model.hub_id.to_owned(), model.family.to_owned()];
+        let names = [short(model.aliases), model.hub_id.to_owned(), model.family.to_owned()];
         table.add_row(names.into_iter().chain(numbers.map(|n| n.to_string())));
     }
     show::line(table)?;
     Ok(show::line(format!(
-        "{} models. Others of these families load by folder or hub id.",
+        "{} models; --json has all their names. Others of these families load by folder or hub id.",
         found.len()
     ))?)
+}
+
+/// The most usual names, for a table.
+fn short(aliases: &[&str]) -> String {
+    const SHOWN: usize = 2;
+    let more = if aliases.len() > SHOWN { ", .." } else { "" };
+    aliases[..aliases.len().min(SHOWN)].join(", ") + more
 }
 
 fn as_value(model: &KnownModel) -> Value {
