@@ -8,16 +8,16 @@ usage: python check_page.py PAGE.html [SCREENSHOT.png]
 """
 
 import json
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.parse
 
 SIZE = "1000,7600"
 BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome"]
+# The initiator of the browser's own requests.
+OWN = "not an origin"
 # What the browser would do of its own accord is switched off, so that what is left is the page's.
 QUIET = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
@@ -41,7 +41,9 @@ def visit(browser, url, shot):
             sys.exit(f"{run.stderr}\n{browser} failed with status {run.returncode}")
         events = json.loads(log.read_text())["events"]
     console = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
-    urls = {event.get("params", {}).get("url", "") for event in events}
+    params = [event["params"] for event in events if isinstance(event.get("params"), dict)]
+    # What the browser asks of its makers has no origin that began it.
+    urls = {p.get("url", "") for p in params if p.get("initiator", OWN) != OWN}
     return console, {url for url in urls if url.startswith(("http:", "https:", "ws:", "wss:", "ftp:"))}
 
 
@@ -50,10 +52,8 @@ def main(page, shot):
     if browser is None:
         print(f"SKIPPED: none of {', '.join(BROWSERS)} is installed; {page} was not checked", file=sys.stderr)
         return 0
-    # What the browser asks of its makers on an empty page is not the page's doing.
-    own = {urllib.parse.urlsplit(url).hostname for url in visit(browser, "about:blank", os.devnull)[1]}
     console, requests = visit(browser, page.as_uri(), shot)
-    outside = sorted(url for url in requests if urllib.parse.urlsplit(url).hostname not in own)
+    outside = sorted(requests)
     for line in console:
         print(f"console: {line}", file=sys.stderr)
     for url in outside:
