@@ -9,6 +9,7 @@ mod at;
 mod circuit_tracer;
 mod connor_rob_hook_z;
 mod converter;
+mod cross_layer;
 mod detect;
 mod dictionary_learning;
 mod gemma_2;
@@ -30,6 +31,7 @@ use serde_json::{Map, Value};
 
 pub use at::At;
 pub use converter::Converter;
+pub use cross_layer::{PublishedCrossLayer, load_cross_layer, load_cross_layer_path};
 pub use detect::detect;
 pub use renamed::{Recipe, Renamed};
 

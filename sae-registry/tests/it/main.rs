@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod catalogue;
+mod cross_layer;
 mod dir;
 mod env;
 mod formats;
