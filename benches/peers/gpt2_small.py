@@ -22,7 +22,9 @@ def measure(name, run, n):
         start = time.perf_counter()
         run()
         times.append(1e3 * (time.perf_counter() - start))
-    print(f"{name}: median {statistics.median(times):.1f} ms, {min(times):.1f} .. {max(times):.1f}")
+    median = statistics.median(times)
+    print(f"{name}: median {median:.1f} ms, {min(times):.1f} .. {max(times):.1f}")
+    return median
 
 
 def main():
@@ -38,20 +40,21 @@ def main():
     # generate wants a tokenizer, though token ids go in and come out; any will do.
     assets = pathlib.Path(__file__).parents[2] / "sae-cli/assets/genesis-4l/model"
     model.set_tokenizer(AutoTokenizer.from_pretrained(assets, local_files_only=True))
-    for batch, pos in [(1, 16), (1, 128), (8, 128)]:
+    for batch, pos in [(1, 16), (1, 128), (1, 512), (8, 128)]:
         tokens = torch.randint(0, 50257, (batch, pos))
         measure(f"forward/{batch}x{pos}", lambda: model(tokens), 5)
     tokens = torch.randint(0, 50257, (1, 128))
     measure("run_with_cache/1x128", lambda: model.run_with_cache(tokens), 5)
-    n_new = 20
-    measure(
-        f"generate/{n_new} tokens after 128",
-        lambda: model.generate(
+    def generate(n_new):
+        return model.generate(
             tokens, max_new_tokens=n_new, stop_at_eos=False, do_sample=False, verbose=False,
             return_type="tokens",
-        ),
-        3,
-    )
+        )
+
+    few = measure("generate/20 tokens after 128", lambda: generate(20), 3)
+    more = measure("generate/60 tokens after 128", lambda: generate(60), 3)
+    # Without the prompt, which both have.
+    print(f"decode/token after 128: {(more - few) / 40:.1f} ms, {40e3 / (more - few):.1f} tokens/s")
     x = torch.randn(4096, 768)
     w_enc, b_enc = torch.randn(768, 24576), torch.randn(24576)
     w_dec, b_dec = torch.randn(24576, 768), torch.randn(768)

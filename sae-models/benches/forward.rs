@@ -107,7 +107,7 @@ fn forward(c: &mut Criterion) {
     let floor = Floor::new().expect("random weights");
     let mut group = c.benchmark_group("gpt2-small-forward");
     group.sample_size(10).measurement_time(Duration::from_secs(8));
-    for (prompts, pos) in [(1, 16), (1, 128), (8, 128)] {
+    for (prompts, pos) in [(1, 16), (1, 128), (1, 512), (8, 128)] {
         let batch = batch(prompts, pos);
         let inputs = Floor::inputs(prompts, pos, pos).expect("random inputs");
         let size = format!("{prompts}x{pos}");

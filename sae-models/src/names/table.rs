@@ -197,7 +197,7 @@ pub(super) static TABLE: &[KnownModel] = &[
     model("NeelNanda/Attn_Only_2L512W_C4_Code", "hooked_transformer", &["attn-only-2l", "attn-only-2l-new", "attn-only-2l-c4-code", "Attn_Only_2L512W_C4_Code"], [2, 512, 8, 8, 64, 2048, 1024, 48262]),
     model("NeelNanda/Attn_Only_3L512W_C4_Code", "hooked_transformer", &["attn-only-3l", "attn-only-3l-new", "attn-only-3l-c4-code", "Attn_Only_3L512W_C4_Code"], [3, 512, 8, 8, 64, 2048, 1024, 48262]),
     model("NeelNanda/Attn_Only_4L512W_C4_Code", "hooked_transformer", &["attn-only-4l", "attn-only-4l-new", "attn-only-4l-c4-code", "Attn_Only_4L512W_C4_Code"], [4, 512, 8, 8, 64, 2048, 1024, 48262]),
-    model("NeelNanda/Attn-Only-2L512W-Shortformer-6B-big-lr", "hooked_transformer", &["attn-only-2l-demo", "attn-only-2l-shortformer-6b-big-lr", "attn-only-2l-induction-demo", "attn-only-demo", "Attn-Only-2L512W-Shortformer-6B-big-lr"], [2, 512, 8, 8, 64, 2048, 1024, 50259]),
+    model("NeelNanda/Attn-Only-2L512W-Shortformer-6B-big-lr", "hooked_transformer", &["attn-only-2l-demo", "attn-only-2l-shortformer-6b-big-lr", "attn-only-2l-induction-demo", "attn-only-demo", "Attn-Only-2L512W-Shortformer-6B-big-lr"], [2, 512, 8, 8, 64, 2048, 1024, 50277]),
     model("NeelNanda/SoLU_1L512W_Wiki_Finetune", "hooked_transformer", &["solu-1l-wiki", "solu-1l-wiki-finetune", "solu-1l-finetune", "SoLU_1L512W_Wiki_Finetune"], [1, 512, 8, 8, 64, 2048, 1024, 48262]),
     model("NeelNanda/SoLU_4L512W_Wiki_Finetune", "hooked_transformer", &["solu-4l-wiki", "solu-4l-wiki-finetune", "solu-4l-finetune", "SoLU_4L512W_Wiki_Finetune"], [4, 512, 8, 8, 64, 2048, 1024, 48262]),
 ];

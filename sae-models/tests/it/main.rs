@@ -13,4 +13,5 @@ mod half;
 mod memory;
 mod real;
 mod sampling;
+mod stream;
 mod toy;
