@@ -47,14 +47,18 @@ impl<'n> SaeName<'n> {
         if name == DEMO {
             return Ok(Self::Demo);
         }
-        // Some formats keep several SAEs in one folder: there the last part is no file's name.
+        // Some formats keep several SAEs in one folder: there the last part is no file's name. (Two parts
+        // are a hub id before they are such a place.)
         let path = Path::new(name);
+        let is_hub_id = !path.is_absolute() && path.components().count() == 2;
         let beside = path.parent().is_some_and(|dir| !dir.as_os_str().is_empty() && dir.is_dir());
-        if path.exists() || beside {
+        if path.exists() || (beside && !is_hub_id) {
             return Ok(Self::Local(path));
         }
-        if let Some((release, id)) = name.split_once(OF_RELEASE) {
-            return Ok(Self::Published { release, id });
+        match name.split_once(OF_RELEASE) {
+            Some((repo, path)) if repo.contains('/') => return Ok(Self::Hub { repo, path }),
+            Some((release, id)) => return Ok(Self::Published { release, id }),
+            None => {}
         }
         let parts: Vec<&str> = name.split('/').collect();
         if let [owner, repo, ..] = parts[..]
@@ -81,7 +85,12 @@ impl<'n> SaeName<'n> {
 
     /// The SAE, with what there is to say about its loading said on standard error.
     pub(crate) fn load(self, told: &Told) -> Result<Loaded> {
-        let loaded = self.load_from(&progress::hub(named::FETCHING), told)?;
+        self.load_from(&progress::hub(named::FETCHING), told)
+    }
+
+    /// As [`SaeName::load`], with files from `fetch`.
+    pub(crate) fn load_from(self, fetch: &dyn Fetch, told: &Told) -> Result<Loaded> {
+        let loaded = self.fetch_from(fetch, told)?;
         for note in &loaded.report.notes {
             eprintln!("note: {note}");
         }
@@ -91,7 +100,7 @@ impl<'n> SaeName<'n> {
         Ok(loaded)
     }
 
-    pub(crate) fn load_from(self, fetch: &dyn Fetch, told: &Told) -> Result<Loaded> {
+    fn fetch_from(self, fetch: &dyn Fetch, told: &Told) -> Result<Loaded> {
         let converter = told.format.as_ref().map(|format| format as &dyn Convert);
         let options =
             Options { norm_scaling_factor: told.norm_scaling_factor, ..Options::default() };
@@ -162,6 +171,7 @@ mod tests {
         );
         let (repo, path) = ("owner/saes", "layer/7");
         assert_eq!(parse("owner/saes/layer/7"), SaeName::Hub { repo, path });
+        assert_eq!(parse("owner/saes:layer/7"), SaeName::Hub { repo, path });
         assert_eq!(parse("owner/saes"), SaeName::Hub { repo, path: "" });
     }
 

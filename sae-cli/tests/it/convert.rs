@@ -28,33 +28,40 @@ fn converted(args: &[&str], output: &Path) -> Value {
 fn formats_are_told_by_their_files_and_become_sae_lens_folders() {
     let dir = tempfile::tempdir().unwrap();
     for (i, (path, architecture)) in [
-        ("sae-load-sae-lens-v5-topk/topk_saes/layer_3", "topk"),
+        ("sae-load-sae-lens-v5-topk", "topk"),
         ("sae-load-dictionary-learning-gatedautoencoder", "gated"),
         ("sae-load-openai-v5-topk/resid_post_mlp_v5_32k/autoencoders/6.pt", "topk"),
     ]
     .into_iter()
-    .filter_map(|(path, architecture)| Some((deepest(&sample(path))?, architecture)))
     .enumerate()
     {
-        let output: PathBuf = dir.path().join(i.to_string());
+        let (path, output) = (deepest(&sample(path)), dir.path().join(i.to_string()));
         let info = converted(&[text(&path)], &output);
         assert_eq!(info["architecture"], architecture, "{}", path.display());
-        assert_eq!(info, json(&["info", "--sae", text(&output)]));
-        assert_eq!(json(&["info", "--sae", text(&path)])["d_sae"], info["d_sae"]);
+        let before = json(&["info", "--sae", text(&path)]);
+        for field in ["architecture", "d_in", "d_sae", "hook_name", "k"] {
+            assert_eq!(info[field], before[field], "{}: {field}", path.display());
+        }
+        // Converted again, nothing changes any more.
+        let again = dir.path().join(format!("{i}-again"));
+        converted(&[text(&output)], &again);
+        let bytes = |dir: &Path| std::fs::read(dir.join("sae_weights.safetensors")).unwrap();
+        assert!(bytes(&output) == bytes(&again), "{}", path.display());
     }
 }
 
 /// The folder below, as far as there is but one way; files stay what they are.
-fn deepest(path: &str) -> Option<PathBuf> {
+fn deepest(path: &str) -> PathBuf {
     let mut path = PathBuf::from(path);
+    assert!(path.exists(), "{}", path.display());
     while path.is_dir() {
-        let entries: Vec<PathBuf> = path.read_dir().ok()?.map(|e| e.unwrap().path()).collect();
+        let entries: Vec<PathBuf> = path.read_dir().unwrap().map(|e| e.unwrap().path()).collect();
         match &entries[..] {
             [only] if only.is_dir() => path = only.clone(),
-            _ => return Some(path),
+            _ => break,
         }
     }
-    path.exists().then_some(path)
+    path
 }
 
 #[test]
