@@ -5,7 +5,7 @@
 
 use candle_core::Tensor;
 use sae_core::Result;
-use sae_core::hook::{HookName, Plan, Run, SaeSite};
+use sae_core::hook::{HookName, Logits, Plan, Run, SaeSite};
 use sae_core::model::{Batch, HookedModel};
 use sae_core::sae::{Sae, Splice};
 
@@ -39,8 +39,27 @@ pub struct Attributions {
     pub error_shares: Vec<(HookName, f64)>,
 }
 
+/// How to attribute.
+#[derive(Clone, Copy, Debug)]
+pub struct AttributionOptions<'a> {
+    /// Add each SAE's reconstruction error back, so that the model does what it does without SAEs.
+    pub use_error_term: bool,
+    /// Hooks of the model to attribute to, besides the latents.
+    pub track: &'a [HookName],
+    /// The logits that the metric is given. [`Logits::Last`] (`[batch, 1, d_vocab]`) spares the unembedding of
+    /// all other positions, forwards and backwards.
+    pub logits: Logits,
+}
+
+impl Default for AttributionOptions<'_> {
+    /// With the error term, nothing tracked, all logits.
+    fn default() -> Self {
+        Self { use_error_term: true, track: &[], logits: Logits::All }
+    }
+}
+
 /// Attribute `metric`, a scalar made of the logits `[batch, pos, d_vocab]`, to the latents of `saes` and to
-/// the hooks `track`.
+/// the hooks that are tracked.
 ///
 /// # Errors
 /// SAEs or hooks that do not fit the model, or a metric that does not depend on them.
@@ -48,11 +67,10 @@ pub fn attribute(
     model: &dyn HookedModel,
     batch: &Batch,
     saes: &[&dyn Sae],
-    use_error_term: bool,
-    track: &[HookName],
+    AttributionOptions { use_error_term, track, logits }: AttributionOptions<'_>,
     metric: impl FnOnce(&Tensor) -> Result<Tensor>,
 ) -> Result<Attributions> {
-    let mut plan = Plan::new();
+    let mut plan = Plan::new().logits(logits);
     let mut hooks = Vec::new();
     for sae in saes {
         let at = sae.spec().hook.ok_or(sae_core::Error::NoHook)?;

@@ -23,7 +23,7 @@ mod steer;
 mod top;
 pub mod weights;
 
-pub use attribution::{Attributions, attribute};
+pub use attribution::{AttributionOptions, Attributions, attribute};
 pub use evaluate::{EvalData, Evaluation, evaluate};
 pub use max_activation::{find_max_activation, max_activation};
 pub use stats::FeatureStats;

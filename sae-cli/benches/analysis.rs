@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
-use sae_analysis::{attribute, find_max_activation, max_activation};
+use sae_analysis::{AttributionOptions, attribute, find_max_activation, max_activation};
 use sae_core::arch::{WeightSource, build};
-use sae_core::hook::HookName;
+use sae_core::hook::{HookName, Logits};
 use sae_core::model::{Batch, ModelSpec};
 use sae_core::sae::{Architecture, Sae, SaeSpec};
 use sae_core::source::{ActivationSource, Position};
@@ -92,7 +92,8 @@ fn analysis(c: &mut Criterion) {
     let batch = Batch::rows(&prompts(1, 16, 0)).expect("a prompt");
     group.bench_function("attribution/1x16", |b| {
         b.iter(|| {
-            attribute(&model, &batch, &[sae], true, &[], |logits| {
+            let options = AttributionOptions { logits: Logits::Last, ..Default::default() };
+            attribute(&model, &batch, &[sae], options, |logits| {
                 let last = logits.get(0)?.get(logits.dim(1)? - 1)?;
                 Ok((last.get(5)? - last.get(6)?)?)
             })

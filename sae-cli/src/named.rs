@@ -36,6 +36,9 @@ pub(crate) fn model(name: &str) -> Result<Folder> {
     if Path::new(name).exists() {
         return Ok(Folder::disk(name));
     }
+    if is_path(name) {
+        bail!("`{name}` is neither a folder nor a file here");
+    }
     if let Some((repo, file)) = gguf(name) {
         let path = gguf_file(&progress::hub(FETCHING), repo, file, REVISION)
             .with_context(|| format!("model `{name}` is not a file here; as a file of a hub id"))?;
@@ -70,6 +73,11 @@ pub(crate) fn tokenizer(model: &Folder) -> Result<Folder> {
     let files = tokenizer_files(&progress::hub(FETCHING), &id, REVISION)
         .with_context(|| format!("the model's tokenizer, `{id}`"))?;
     Ok(Folder::disk(files.dir))
+}
+
+/// Written as only paths are: what begins so is no hub id.
+fn is_path(name: &str) -> bool {
+    Path::new(name).is_absolute() || matches!(name.split('/').next(), Some("" | "." | ".." | "~"))
 }
 
 /// `owner/model/path/to/file.gguf` -> the hub id and the file.

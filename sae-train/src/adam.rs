@@ -1,6 +1,7 @@
 //! Adam as in PyTorch (`torch.optim.Adam` without weight decay), with the global norm clipped.
 
 use rayon::prelude::*;
+use sae_core::ops::vector::widest;
 
 use crate::params::Params;
 
@@ -87,10 +88,10 @@ struct Update {
 
 impl Update {
     fn apply(&self, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
-        pulp::Arch::new().dispatch(
+        widest(
             #[inline(always)]
             || {
-                for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+                for (((p, g), m), v) in p.iter_mut().zip(g).zip(m.iter_mut()).zip(v.iter_mut()) {
                     let g = g * self.clip;
                     *m = self.keep1 * *m + self.new1 * g;
                     *v = self.keep2 * *v + self.new2 * (g * g);

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 use sae_core::ops::decode_into;
+use sae_core::ops::vector::widest;
 use sae_core::sae::Codes;
 
 use crate::params::Params;
@@ -61,7 +62,7 @@ pub(crate) fn compare(
             let (scale, shift) = back(row);
             let weight = weights.map_or(1.0, |w| w[row]);
             let slope = 2.0 * to_mean as f32 * weight * scale;
-            pulp::Arch::new().dispatch(
+            widest(
                 #[inline(always)]
                 || {
                     for ((y, g), x) in y.iter_mut().zip(g.iter_mut()).zip(x) {

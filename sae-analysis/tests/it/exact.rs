@@ -2,9 +2,10 @@
 
 use candle_core::Tensor;
 use sae_analysis::{
-    EvalData, FeatureStats, attribute, evaluate, find_max_activation, max_activation, steering,
+    AttributionOptions, EvalData, FeatureStats, attribute, evaluate, find_max_activation,
+    max_activation, steering,
 };
-use sae_core::hook::{HookName, Plan};
+use sae_core::hook::{HookName, Logits, Plan};
 use sae_core::model::{Batch, HookedModel};
 use sae_core::sae::Sae;
 use sae_core::source::{ActivationSource, Position};
@@ -108,14 +109,20 @@ fn the_largest_activation_is_the_same_from_the_model_and_from_its_rows() -> Resu
 fn attribution_through_an_exact_sae_is_the_models_own() -> Result<()> {
     let (model, sae) = (ToyModel::new(2, D_MODEL)?, SplitSae::new(D_MODEL, at())?);
     let batch = Batch::single(&[1, 2, 3])?;
-    let metric = |logits: &Tensor| Ok(logits.get(0)?.get(2)?.get(5)?);
-    let upstream = HookName::resid_pre(0);
-    let with = attribute(&model, &batch, &[&sae], true, &[upstream], metric)?;
-    let without = attribute(&model, &batch, &[], true, &[upstream], metric)?;
+    let metric = |logits: &Tensor| Ok(logits.get(0)?.get(logits.dim(1)? - 1)?.get(5)?);
+    let options = AttributionOptions { track: &[HookName::resid_pre(0)], ..Default::default() };
+    let with = attribute(&model, &batch, &[&sae], options, metric)?;
+    let without = attribute(&model, &batch, &[], options, metric)?;
+    let last = AttributionOptions { logits: Logits::Last, ..options };
+    let of_last = attribute(&model, &batch, &[&sae], last, metric)?;
     let flat = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1()?) };
-    for (a, b) in flat(&with.tracked[0].grads)?.iter().zip(flat(&without.tracked[0].grads)?) {
-        assert!((a - b).abs() < 1e-5, "{a} and {b}");
+    let want = flat(&without.tracked[0].grads)?;
+    for found in [&with, &of_last] {
+        for (a, b) in flat(&found.tracked[0].grads)?.iter().zip(&want) {
+            assert!((a - b).abs() < 1e-5, "{a} and {b}");
+        }
     }
+    assert_eq!(flat(&with.saes[0].grads)?, flat(&of_last.saes[0].grads)?);
     assert!((with.error_shares[0].1 - 0.5).abs() < 1e-6);
     assert_eq!(with.saes[0].activations.dims(), [1, 3, 2 * D_MODEL]);
     Ok(())

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use sae_analysis::attribute as attribution;
 use sae_analysis::figure::Page;
+use sae_analysis::{AttributionOptions, attribute as attribution};
+use sae_core::hook::Logits;
 use sae_core::model::Batch;
 use sae_models::tokenizer::PrependBos;
 use serde::Serialize;
@@ -66,7 +67,9 @@ pub(crate) fn run(stage: &Stage, args: &AttributeArgs) -> Result<Found> {
     let against = args.against.as_deref().map(id).transpose()?;
     let sae = stage.sae.sae.as_ref();
     let batch = Batch::single(&tokens)?;
-    let found = attribution(&stage.model, &batch, &[sae], !args.no_error_term, &[], |logits| {
+    let (use_error_term, logits) = (!args.no_error_term, Logits::Last);
+    let options = AttributionOptions { use_error_term, logits, ..Default::default() };
+    let found = attribution(&stage.model, &batch, &[sae], options, |logits| {
         let last = logits.get(0)?.get(logits.dim(1)? - 1)?;
         let logit = last.get(answer)?;
         Ok(match against {

@@ -8,13 +8,14 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use sae_core::hook::HookName;
 use sae_core::model::HookedModel;
-use sae_models::Decoder;
+use sae_models::Processing;
 use sae_models::tokenizer::Tokenizer;
 use sae_store::tokens::next_rows;
 use sae_store::{CacheInfo, CacheWriter, Cached, Harvest, Order};
 use serde_json::json;
 
-use super::train::{fields, processing};
+use super::stage::Weights;
+use super::train::fields;
 use crate::progress::Counted;
 use crate::{interrupt, named, show, tokens};
 
@@ -53,9 +54,8 @@ pub(crate) struct CacheArgs {
     /// Keep only these positions of each prompt, as in Python: `5:-5`, `0::2`.
     #[arg(long, value_name = "START:STOP:STEP", default_value = ":", allow_hyphen_values = true)]
     pub(crate) seqpos_slice: String,
-    /// Use the weights as published, without TransformerLens' default processing.
-    #[arg(long)]
-    pub(crate) no_processing: bool,
+    #[command(flatten)]
+    pub(crate) weights: Weights,
     /// The file to write.
     #[arg(long)]
     pub(crate) output: PathBuf,
@@ -63,11 +63,6 @@ pub(crate) struct CacheArgs {
 
 /// Batches without a row after which none is expected any more.
 const FRUITLESS: usize = 1000;
-
-/// A model as caches name it: processing changes activations.
-pub(super) fn model_name(name: &str, no_processing: bool) -> String {
-    format!("{name} processed:{}", !no_processing)
-}
 
 /// A dataset and how it became rows, as caches name it.
 fn dataset_name(args: &CacheArgs) -> String {
@@ -90,7 +85,7 @@ fn dataset_name(args: &CacheArgs) -> String {
 pub(crate) fn cache(args: &CacheArgs, as_json: bool) -> Result<()> {
     let stop = interrupt::flag()?;
     let folder = named::model(&args.model)?;
-    let model = Decoder::load(&folder, processing(args.no_processing))?;
+    let model = args.weights.load(&folder, Processing::DEFAULT)?;
     let tokenizer = Arc::new(Tokenizer::load(&folder, args.context_size)?);
     let hook: HookName = args.hook.parse()?;
     let mut harvest = Harvest::at(hook);
@@ -111,7 +106,7 @@ pub(crate) fn cache(args: &CacheArgs, as_json: bool) -> Result<()> {
         hook,
         width,
         context_size: args.context_size,
-        model: model_name(&args.model, args.no_processing),
+        model: args.weights.named(&args.model),
         dataset: dataset_name(args),
     };
     let mut dataset = tokens::rows(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use sae_core::io::Folder;
 use sae_core::model::HookedModel;
 use sae_core::sae_lens::Loaded;
 use sae_models::tokenizer::Tokenizer;
@@ -24,6 +25,13 @@ pub(crate) struct Names {
     /// or `demo`, which is also meant where the model is.
     #[arg(long)]
     pub(crate) sae: Option<String>,
+    #[command(flatten)]
+    pub(crate) weights: Weights,
+}
+
+/// How the weights of the model are kept.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct Weights {
     /// The type in which weights stay in memory; sums are in f32.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) dtype: Dtype,
@@ -31,6 +39,25 @@ pub(crate) struct Names {
     /// says which its model needs).
     #[arg(long)]
     pub(crate) no_processing: bool,
+}
+
+impl Weights {
+    /// Load a model so, processed as `wanted` unless that is switched off.
+    pub(crate) fn load(self, folder: &Folder, wanted: Processing) -> Result<Decoder> {
+        let processing = if self.no_processing { Processing::NONE } else { wanted };
+        let options = ModelOptions { processing, weights: self.dtype.into() };
+        Ok(Decoder::load_with(folder, options)?)
+    }
+
+    /// A model as caches name it: processing and rounding change activations.
+    pub(crate) fn named(self, model: &str) -> String {
+        let rounded = match self.dtype {
+            Dtype::F32 => "",
+            Dtype::F16 => " f16",
+            Dtype::Bf16 => " bf16",
+        };
+        format!("{model} processed:{}{rounded}", !self.no_processing)
+    }
 }
 
 /// What `--dtype` may be.
@@ -55,7 +82,7 @@ impl From<Dtype> for WeightDtype {
 impl Names {
     /// The demo's model and SAE.
     pub(crate) fn demo() -> Self {
-        Self { model: None, sae: None, dtype: Dtype::F32, no_processing: false }
+        Self { model: None, sae: None, weights: Weights::default() }
     }
 
     /// What the SAE is called, if one is named or meant.
@@ -75,10 +102,8 @@ fn load_model(
     name: &str,
     processing: Processing,
 ) -> Result<(Decoder, Arc<Tokenizer>)> {
-    let processing = if names.no_processing { Processing::NONE } else { processing };
     let folder = named::model(name)?;
-    let options = ModelOptions { processing, weights: names.dtype.into() };
-    let model = Decoder::load_with(&folder, options)?;
+    let model = names.weights.load(&folder, processing)?;
     let tokenizer = Arc::new(Tokenizer::load(&named::tokenizer(&folder)?, model.spec().n_ctx)?);
     Ok((model, tokenizer))
 }
@@ -123,7 +148,7 @@ fn meant(names: &Names, sae: &Published<'_>) -> (String, Processing) {
         center_unembed: needs.center_unembed,
         fold_value_biases: needs.fold_value_biases,
     };
-    if !names.no_processing {
+    if !names.weights.no_processing {
         let how = if processing == Processing::NONE { "as published" } else { "processed" };
         eprintln!("note: {release} was trained on {of} with its weights {how}: so they are here");
     } else if processing != Processing::NONE {

@@ -10,14 +10,14 @@ use clap::Args;
 use sae_core::hook::PosSlice;
 use sae_core::metric::JsonLines;
 use sae_core::source::ActivationSource;
+use sae_models::Processing;
 use sae_models::tokenizer::Tokenizer;
-use sae_models::{Decoder, Processing};
 use sae_store::{Cached, Harvest, Live, MixOptions, Order, PackOptions};
 use sae_train::config::{Exclude, Separator};
 use sae_train::{Checkpoint, Outcome, Step, Surroundings, TrainConfig, Trained, Trainer, fit};
 use serde_json::json;
 
-use super::cache::model_name;
+use super::stage::Weights;
 use crate::progress::Counted;
 use crate::{interrupt, named, show, tokens};
 
@@ -45,9 +45,8 @@ pub(crate) struct TrainArgs {
     /// Train on so many tokens instead of the configuration's `training_tokens`.
     #[arg(long)]
     pub(crate) tokens: Option<u64>,
-    /// Use the weights as published, without TransformerLens' default processing.
-    #[arg(long)]
-    pub(crate) no_processing: bool,
+    #[command(flatten)]
+    pub(crate) weights: Weights,
 }
 
 /// The configuration that is trained when none is given: a small TopK SAE on the built-in model.
@@ -140,7 +139,7 @@ fn with_source<T>(
     }
     let name = args.model.as_deref().or(config.model_name.as_deref()).unwrap_or(DEMO);
     let folder = named::model(name)?;
-    let model = Decoder::load(&folder, processing(args.no_processing))?;
+    let model = args.weights.load(&folder, Processing::DEFAULT)?;
     let tokenizer = Arc::new(Tokenizer::load(&folder, config.context_size)?);
     let dataset = args.dataset.as_deref().or(config.dataset_path.as_deref()).unwrap_or(DEMO);
     let dataset = tokens::dataset(dataset, args.column.as_deref())?;
@@ -179,7 +178,7 @@ fn with_source<T>(
 /// A cache must be of the model and the prompts that the configuration names.
 fn fits(args: &TrainArgs, config: &TrainConfig, path: &Path, cached: &Cached) -> Result<()> {
     let info = cached.info();
-    let want = config.model_name.as_deref().map(|name| model_name(name, args.no_processing));
+    let want = config.model_name.as_deref().map(|name| args.weights.named(name));
     if let Some(want) = want.filter(|want| *want != info.model) {
         let (path, there) = (path.display(), &info.model);
         bail!(
@@ -192,10 +191,6 @@ fn fits(args: &TrainArgs, config: &TrainConfig, path: &Path, cached: &Cached) ->
         bail!("{}: prompts have {there} tokens, `context_size` wants {want}", path.display());
     }
     Ok(())
-}
-
-pub(super) fn processing(none: bool) -> Processing {
-    if none { Processing::NONE } else { Processing::DEFAULT }
 }
 
 fn tell(args: &TrainArgs, trained: &Trained, as_json: bool) -> Result<()> {

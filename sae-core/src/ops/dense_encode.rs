@@ -1,5 +1,6 @@
 //! Encoding into dense latents in one pass: product, bias and activation of a tile while it is in cache.
 
+use super::vector::widest;
 use candle_core::Tensor;
 
 use super::cpu::per_latent;
@@ -26,7 +27,7 @@ pub fn latents_above(
     product_with(x, w, |col, segment| {
         let n = segment.len();
         let (bias, least) = (&bias[col..col + n], &least[col..col + n]);
-        pulp::Arch::new().dispatch(
+        widest(
             #[inline(always)]
             || {
                 for ((h, b), t) in segment.iter_mut().zip(bias).zip(least) {
@@ -55,7 +56,7 @@ pub fn latents_gated(
     product_with(x, w, |col, segment| {
         let to = col + segment.len();
         let (gate, factor, bias) = (&gate[col..to], &factor[col..to], &bias[col..to]);
-        pulp::Arch::new().dispatch(
+        widest(
             #[inline(always)]
             || {
                 for (((s, g), f), b) in segment.iter_mut().zip(gate).zip(factor).zip(bias) {

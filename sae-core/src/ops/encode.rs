@@ -1,5 +1,6 @@
 //! Encoding straight into sparse codes.
 
+use super::vector::widest;
 use candle_core::Tensor;
 use parking_lot::Mutex;
 use rayon::prelude::*;
@@ -177,7 +178,7 @@ pub fn encode_rows(
             let mut here = Found { counts: Vec::with_capacity(tile.rows), entries: Vec::new() };
             for products in tile.values.chunks_exact_mut(tile.cols) {
                 let before = here.entries.len();
-                pulp::Arch::new().dispatch(
+                widest(
                     #[inline(always)]
                     || select(tile.col, products, &mut here.entries),
                 );
@@ -235,7 +236,7 @@ fn best_of_rows<const MAGNITUDE: bool>(
         |(), tile| {
             let products = tile.values.chunks_exact_mut(tile.cols);
             for (best, products) in rows[tile.row..].iter().zip(products) {
-                pulp::Arch::new().dispatch(
+                widest(
                     #[inline(always)]
                     || {
                         prepare(tile.col, products);

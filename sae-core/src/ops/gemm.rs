@@ -10,8 +10,8 @@ use super::stream::{is_narrow, stream};
 
 /// A read-only matrix on a slice, with any strides.
 #[derive(Clone, Copy, Debug)]
-pub struct Mat<'a> {
-    data: &'a [f32],
+pub struct Mat<'a, T = f32> {
+    data: &'a [T],
     /// Number of rows.
     pub rows: usize,
     /// Number of columns.
@@ -22,10 +22,10 @@ pub struct Mat<'a> {
     pub col_stride: usize,
 }
 
-impl<'a> Mat<'a> {
+impl<'a, T: Copy> Mat<'a, T> {
     /// A matrix of `rows` x `cols` on `data`; `None` if the last element lies outside.
     pub fn new(
-        data: &'a [f32],
+        data: &'a [T],
         (rows, cols): (usize, usize),
         (row_stride, col_stride): (usize, usize),
     ) -> Option<Self> {
@@ -47,13 +47,13 @@ impl<'a> Mat<'a> {
     }
 
     /// Row `row`, when columns are contiguous.
-    pub fn row(&self, row: usize) -> &'a [f32] {
+    pub fn row(&self, row: usize) -> &'a [T] {
         debug_assert_eq!(self.col_stride, 1);
         &self.data[row * self.row_stride..][..self.cols]
     }
 
     /// Column `col`, when rows are contiguous along it.
-    pub fn col(&self, col: usize) -> &'a [f32] {
+    pub fn col(&self, col: usize) -> &'a [T] {
         debug_assert_eq!(self.row_stride, 1);
         &self.data[col * self.col_stride..][..self.rows]
     }

@@ -1,5 +1,6 @@
 //! Activation functions of SAEs on dense pre-activations: ReLU, jump and top-k.
 
+use super::vector::widest;
 use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
@@ -100,7 +101,7 @@ fn gated(h: &Tensor, row: impl Fn(&[f32], &mut [f32]) + Send + Sync) -> Result<T
         out.par_chunks_mut(rows * width).zip(values.par_chunks(rows * width)).for_each(
             |(out, values)| {
                 for (f, h) in out.chunks_exact_mut(width).zip(values.chunks_exact(width)) {
-                    pulp::Arch::new().dispatch(
+                    widest(
                         #[inline(always)]
                         || row(h, f),
                     );

@@ -1,19 +1,15 @@
 //! `x W + b`, with the bias (and an activation) applied while each tile is still in cache.
 
 use candle_core::{D, Tensor};
-use rayon::prelude::*;
 
 use super::cpu::{F32s, is_cpu_f32, require_width};
 use super::gemm::{Mat, gemm_tiled};
 use super::half::{self, is_cpu_half};
 use super::pointwise::{Activation, activate};
-use super::stream::{is_narrow, stream};
+use super::stream::{is_narrow, stream_parallel};
 use super::vector;
 use crate::grad::attach;
 use crate::{Error, Result};
-
-/// Columns that one task of the few-rows kernel accumulates: half of a first-level cache.
-const STRIP: usize = 1024;
 
 /// A frozen affine map, `[.., d_in] -> [.., d_out]`. Its weight may be f16 or bf16; sums are in f32.
 #[derive(Clone, Debug)]
@@ -151,41 +147,12 @@ pub(super) fn product_with(
         let strides = (w.strides()[0], w.strides()[1]);
         let rhs = Mat::new(w.values(), (d_in, d_out), strides).ok_or(Error::LayoutOutside)?;
         if is_narrow(lhs, rhs) {
-            few_rows(&mut out, lhs, rhs, &finish);
+            stream_parallel(&mut out, lhs, rhs, &finish);
         } else {
             gemm_tiled(&mut out, lhs, rhs, |_, col, segment| finish(col, segment));
         }
     }
     Ok(Tensor::from_vec(out, shape, &candle_core::Device::Cpu)?)
-}
-
-/// The product for a handful of rows: bound by reading the weights, which it does once.
-fn few_rows(
-    out: &mut [f32],
-    lhs: Mat<'_>,
-    rhs: Mat<'_>,
-    finish: &(impl Fn(usize, &mut [f32]) + Sync),
-) {
-    let (rows, n) = (lhs.rows, rhs.cols);
-    // Strips are computed apart and then put in place: `rows` is small, so the copy is too.
-    let strips: Vec<Vec<f32>> = (0..n.div_ceil(STRIP))
-        .into_par_iter()
-        .map(|strip| {
-            let col = strip * STRIP;
-            let width = STRIP.min(n - col);
-            let mut part = vec![0f32; rows * width];
-            stream(&mut part, lhs, rhs.block((0, rhs.rows), (col, width)));
-            part.chunks_exact_mut(width).for_each(|y| finish(col, y));
-            part
-        })
-        .collect();
-    for (strip, part) in strips.iter().enumerate() {
-        let col = strip * STRIP;
-        let width = STRIP.min(n - col);
-        for (r, y) in part.chunks_exact(width).enumerate() {
-            out[r * n + col..][..width].copy_from_slice(y);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod best;
 mod cpu;
 mod decode;
 mod dense_encode;
+mod element;
 mod encode;
 pub mod gemm;
 mod half;
@@ -29,6 +30,7 @@ pub use best::top_k_row;
 pub use cpu::{F32s, is_cpu_f32};
 pub use decode::{decode_into, decode_rows};
 pub use dense_encode::{latents_above, latents_gated};
+pub use element::Element;
 pub use encode::{
     encode_above, encode_batch_top_k, encode_best, encode_best_abs, encode_gated, encode_rows,
     encode_top_k, encode_top_k_abs,

@@ -1,5 +1,6 @@
 //! Activation functions of MLPs.
 
+use super::vector::widest;
 use candle_core::Tensor;
 use rayon::prelude::*;
 use rten_simd::SimdUnaryOp;
@@ -39,7 +40,7 @@ impl Activation {
             Self::Silu => {
                 Silu {}.map_mut(values);
             }
-            Self::Relu => pulp::Arch::new().dispatch(
+            Self::Relu => widest(
                 #[inline(always)]
                 || values.iter_mut().for_each(|v| *v = if *v <= 0.0 { 0.0 } else { *v }),
             ),

@@ -1,6 +1,6 @@
 //! SAELens directories: `cfg.json`, `sae_weights.safetensors`, maybe `sparsity.safetensors`.
 //!
-//! Read: version 6, and the layouts of versions 3 to 5. Written: version 6. The legacy rules are
+//! Read: version 6, and the layouts of versions 3 to 5. Written: version 6, and 5 where 6 has no words. The legacy rules are
 //! those of SAELens' `handle_config_defaulting` (`sae_lens/loading/pretrained_sae_loaders.py`), less
 //! its two silent errors: a `tanh-relu` SAE stays one, and a finetuned scaling factor is kept.
 
@@ -8,6 +8,7 @@ mod assemble;
 mod config;
 mod legacy;
 mod load;
+mod older;
 mod save;
 
 pub use assemble::assemble;

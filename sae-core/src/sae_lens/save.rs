@@ -5,30 +5,25 @@ use std::path::Path;
 use candle_core::Tensor;
 use serde_json::{Map, Value, json};
 
-use super::{CFG_FILE, SPARSITY_FILE, WEIGHTS_FILE, WRITTEN_VERSION};
+use super::{CFG_FILE, SPARSITY_FILE, WEIGHTS_FILE, WRITTEN_VERSION, older};
+use crate::Result;
 use crate::arch::to_inference;
 use crate::io::{write_atomic, write_tensors};
 use crate::sae::{Architecture, Sae, SaeSpec};
-use crate::{Error, Result};
 
 /// Write `cfg.json`, `sae_weights.safetensors` and, if given, `sparsity.safetensors` into `dir`.
 ///
 /// Each file is there whole or not at all; the configuration comes last, so that a directory that
 /// has one is complete. The checkpoint of a training run is written as SAELens saves it for inference
 /// ([`to_inference`]). A finetuned scaling factor, which version 6 cannot say, is folded into
-/// `W_dec`: latents and outputs stay.
+/// `W_dec`: latents and outputs stay. Tanh-relu latents, which it cannot say either, are written in the
+/// layout of version 5 (SAELens 6 takes such an SAE for one with ReLU, and says nothing).
 ///
 /// # Errors
-/// A file cannot be written, or version 6 has no way to say what the SAE is (tanh-relu).
+/// A file cannot be written.
 pub fn save(dir: &Path, sae: &dyn Sae, log_sparsity: Option<&Tensor>) -> Result<()> {
     if !sae.spec().is_for_inference() {
         return save(dir, to_inference(sae)?.as_ref(), log_sparsity);
-    }
-    if sae.spec().architecture == (Architecture::Standard { tanh: true }) {
-        return Err(Error::NotFoldable {
-            op: "write as SAELens 6",
-            why: "tanh-relu latents, which that version does not know",
-        });
     }
     let mut tensors = sae.tensors();
     if let Some(at) = tensors.iter().position(|(n, _)| n == "finetuning_scaling_factor") {
@@ -43,7 +38,11 @@ pub fn save(dir: &Path, sae: &dyn Sae, log_sparsity: Option<&Tensor>) -> Result<
     if let Some(sparsity) = log_sparsity {
         write_tensors(&dir.join(SPARSITY_FILE), [("sparsity", sparsity.clone())])?;
     }
-    let text = format!("{:#}\n", Value::Object(config(sae.spec())));
+    let cfg = match sae.spec().architecture {
+        Architecture::Standard { tanh: true } => older::config(sae.spec()),
+        _ => config(sae.spec()),
+    };
+    let text = format!("{:#}\n", Value::Object(cfg));
     write_atomic(&dir.join(CFG_FILE), text.as_bytes())
 }
 

@@ -1,9 +1,9 @@
 //! `attribution`: gradients times activations at SAEs and hooks.
 
 use anyhow::{Context, Result};
-use sae_analysis::attribute;
 use sae_analysis::attribution::Attribution;
-use sae_core::hook::HookName;
+use sae_analysis::{AttributionOptions, attribute};
+use sae_core::hook::{HookName, Logits};
 use sae_core::model::Batch;
 use sae_core::sae::Sae;
 use sae_models::Decoder;
@@ -23,11 +23,12 @@ pub(crate) fn run(case: &Case) -> Result<Outputs> {
         Ok(usize::try_from(case.params["metric"][name].as_u64().context("no metric")?)?)
     };
     let (pos, neg) = (token("pos_token")?, token("neg_token")?);
-    let found =
-        attribute(&model, &batch, &saes, case.flag("include_error_term"), &track, |logits| {
-            let last = logits.get(0)?.get(logits.dim(1)? - 1)?;
-            Ok((last.get(pos)? - last.get(neg)?)?)
-        })?;
+    let use_error_term = case.flag("include_error_term");
+    let options = AttributionOptions { use_error_term, track: &track, logits: Logits::All };
+    let found = attribute(&model, &batch, &saes, options, |logits| {
+        let last = logits.get(0)?.get(logits.dim(1)? - 1)?;
+        Ok((last.get(pos)? - last.get(neg)?)?)
+    })?;
     let mut out = Outputs::default();
     let want = case.expected("metric")?;
     out.put("metric", found.metric.reshape(want.shape())?);

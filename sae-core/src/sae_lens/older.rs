@@ -1,0 +1,45 @@
+//! What version 6 has no words for is written as version 5 had it: tanh-relu latents.
+
+use serde_json::{Map, Value, json};
+
+use crate::hook::Place;
+use crate::sae::SaeSpec;
+
+/// Fields of a configuration of version 5 that are metadata in version 6, and what they are by default.
+const FIELDS: [(&str, Value); 9] = [
+    ("model_name", Value::Null),
+    ("model_from_pretrained_kwargs", Value::Null),
+    ("hook_name", Value::Null),
+    ("hook_head_index", Value::Null),
+    ("prepend_bos", Value::Bool(true)),
+    ("context_size", Value::Null),
+    ("dataset_path", Value::Null),
+    ("neuronpedia_id", Value::Null),
+    ("seqpos_slice", Value::Null),
+];
+/// The last version of that layout.
+const VERSION: &str = "5.11.0";
+
+/// The `cfg.json` of version 5 that describes a standard SAE with tanh-relu latents.
+pub(super) fn config(spec: &SaeSpec) -> Map<String, Value> {
+    let mut cfg = Map::new();
+    let mut put = |key: &str, value: Value| cfg.insert(key.to_owned(), value);
+    put("architecture", json!("standard"));
+    put("activation_fn_str", json!("tanh-relu"));
+    put("d_in", json!(spec.d_in));
+    put("d_sae", json!(spec.d_sae));
+    put("dtype", json!("float32"));
+    put("device", json!("cpu"));
+    put("apply_b_dec_to_input", json!(spec.apply_b_dec_to_input));
+    put("normalize_activations", json!(spec.normalize_activations.as_str()));
+    put("finetuning_scaling_factor", json!(false));
+    put("dataset_trust_remote_code", json!(true));
+    put("sae_lens_training_version", json!(VERSION));
+    for (field, default) in FIELDS {
+        put(field, spec.metadata.get(field).cloned().unwrap_or(default));
+    }
+    if let Some(Place::Block(layer, _)) = spec.hook.map(|hook| hook.place()) {
+        put("hook_layer", json!(layer));
+    }
+    cfg
+}
