@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::config::{BiasInit, Init};
+use crate::orthogonal;
 use crate::params::{Params, row_norms};
 
 /// Weights are drawn from this stream of the seed.
@@ -16,12 +17,16 @@ const CONVERGED: f64 = 1e-20;
 /// Steps towards the geometric median, at most.
 pub const MEDIAN_STEPS: usize = 100;
 
-/// Fresh weights: `W_dec` uniform as PyTorch's `kaiming_uniform_`, biases zero; `sample` `[rows, d_in]`
+/// Fresh weights: `W_dec` uniform as PyTorch's `kaiming_uniform_` or orthogonal, biases zero; `sample` `[rows, d_in]`
 /// is what `b_dec` may begin at.
 pub fn init(mut params: Params, init: Init, seed: u64, sample: Option<&[f32]>) -> Params {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(STREAM);
-    draw(&mut params.w_dec, params.d_in, &mut rng);
+    if init.decoder_orthogonal {
+        orthogonal::draw(&mut params.w_dec, params.d_in, &mut rng);
+    } else {
+        draw(&mut params.w_dec, params.d_in, &mut rng);
+    }
     if let Some(norm) = init.decoder_norm {
         scale_rows(&mut params, norm);
     }
@@ -124,6 +129,7 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_weights() {
         let how = Init {
+            decoder_orthogonal: false,
             decoder_norm: Some(0.1),
             encoder_as_decoder_transpose: true,
             b_dec: BiasInit::Zeros,

@@ -18,6 +18,7 @@ mod export;
 pub mod fit;
 pub mod init;
 pub mod metrics;
+mod orthogonal;
 pub mod params;
 mod pretrained;
 pub mod recipe;

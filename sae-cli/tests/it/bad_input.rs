@@ -83,6 +83,15 @@ fn a_missing_file_is_said_to_be_missing_once() {
 }
 
 #[test]
+fn a_path_that_is_not_there_is_no_hub_id() {
+    for path in
+        ["/nowhere/at/all.gguf", "./model.gguf", "../model.gguf", "/nowhere/at", "./nowhere"]
+    {
+        fails(&["run", "--model", path], &[path, "neither a folder nor a file here"]);
+    }
+}
+
+#[test]
 fn features_positions_and_answers_must_be_there() {
     for (args, says) in [
         (&["stats", "--feature", "3072"][..], "feature 3072"),

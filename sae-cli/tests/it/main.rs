@@ -4,6 +4,7 @@
 mod bad_input;
 mod command;
 mod convert;
+mod hub;
 mod published;
 mod work;
 mod workshop;

@@ -30,6 +30,18 @@ fn list_shows_releases_and_counts_their_saes() {
 }
 
 #[test]
+fn models_shows_names_and_dimensions() {
+    let all = json(&["models"]);
+    let models = all.as_array().unwrap();
+    assert!(models.len() > 180, "{}", models.len());
+    let gpt2 = models.iter().find(|m| m["hub_id"] == "openai-community/gpt2").unwrap();
+    assert_eq!((&gpt2["n_layers"], &gpt2["d_model"]), (&12.into(), &768.into()));
+    assert!(gpt2["aliases"].as_array().unwrap().contains(&"gpt2-small".into()), "{gpt2}");
+    let text = text(&["models"]);
+    assert!(text.contains("gemma-2-2b") && text.contains("2304"), "{text}");
+}
+
+#[test]
 fn list_with_filters_shows_saes() {
     let filters =
         ["--model", "gemma-2-2b", "--layer", "12", "--width", "16k", "--hook", "resid_post"];

@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use super::stream::{is_narrow, stream};
+use super::thin::{is_thin, multiply};
 
 /// A read-only matrix on a slice, with any strides.
 #[derive(Clone, Copy, Debug)]
@@ -157,17 +158,15 @@ pub fn gemm_tiled(
         // this thread alone touches these elements.
         unsafe {
             let tile = out.0.add(row * n + col);
-            gemm_raw(
-                tile,
-                n,
-                lhs.block((row, height), (0, lhs.cols)),
-                rhs.block((0, rhs.rows), (col, width)),
-                1.0,
-            );
-            for r in 0..height {
-                let segment = std::slice::from_raw_parts_mut(tile.add(r * n), width);
-                finish(row + r, col, segment);
+            let left = lhs.block((row, height), (0, lhs.cols));
+            let right = rhs.block((0, rhs.rows), (col, width));
+            let segment = |r: usize| std::slice::from_raw_parts_mut(tile.add(r * n), width);
+            if is_thin(left, right) {
+                multiply(&mut (0..height).map(segment).collect::<Vec<_>>(), left, right);
+            } else {
+                gemm_raw(tile, n, left, right, 1.0);
             }
+            (0..height).for_each(|r| finish(row + r, col, segment(r)));
         }
     });
 }
@@ -253,6 +252,8 @@ pub fn gemm_scan<S: Send>(
             let right = rhs.block((0, rhs.rows), (col, width));
             if is_narrow(left, right) {
                 stream(values, left, right);
+            } else if is_thin(left, right) {
+                multiply(&mut values.chunks_exact_mut(width).collect::<Vec<_>>(), left, right);
             } else {
                 gemm(values, width, left, right, 1.0);
             }

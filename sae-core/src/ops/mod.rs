@@ -22,6 +22,7 @@ mod soft_cap;
 mod softmax;
 mod sparse_grad;
 mod stream;
+mod thin;
 mod transpose;
 pub mod vector;
 

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use sae_registry::{Error, Fetch, FetchError, RemoteFile, gguf_file, model_files, sae_files};
+use sae_registry::{
+    Error, Fetch, FetchError, RemoteFile, gguf_file, model_files, sae_files, tokenizer_files,
+};
 
 use crate::server::{FIRST_COMMIT, Kind, REPO, SECOND_COMMIT, Server};
 
@@ -67,6 +69,25 @@ fn a_model_of_torch_where_there_is_no_other() {
         &["config.json", BIN_INDEX, "p-1.bin", "p-2.bin"],
         &["p-1.bin", "p-2.bin"],
     );
+}
+
+#[test]
+fn a_model_of_transformer_lens_has_its_tokenizer_elsewhere() {
+    let server =
+        Server::new().put("config.json", SMALL, b"{}").put("model_final.pth", LARGE, b"state dict");
+    check_model(&server, &["config.json", "model_final.pth"], &["model_final.pth"]);
+
+    let Err(Error::Fetch(FetchError::NotFound { path, .. })) =
+        tokenizer_files(&server.hub(), REPO, "main")
+    else {
+        panic!("an absent tokenizer went unnoticed")
+    };
+    assert_eq!(path, "tokenizer.json");
+    server.add("tokenizer.json", LARGE, b"{\"model\":1}");
+    server.add("tokenizer_config.json", SMALL, b"{}");
+    let tokenizer = tokenizer_files(&server.hub(), REPO, "main").unwrap();
+    assert_eq!(tokenizer.files, ["tokenizer.json", "tokenizer_config.json"]);
+    assert_eq!(tokenizer.weights, [""; 0]);
 }
 
 #[test]

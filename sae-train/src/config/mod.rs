@@ -51,6 +51,8 @@ pub enum BiasInit {
 /// How the weights begin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Init {
+    /// `W_dec` begins with orthonormal columns (rows, if those are fewer).
+    pub decoder_orthogonal: bool,
     /// Rows of `W_dec` are scaled to this norm; `None` leaves them as drawn.
     pub decoder_norm: Option<f64>,
     /// `W_enc` begins as the transpose of `W_dec`.

@@ -140,19 +140,24 @@ fn init(fields: &mut Reader<'_>, era: Era) -> Init {
             None => Some(0.1),
             Some(_) => fields.number("decoder_init_norm"),
         };
-        return Init { decoder_norm, encoder_as_decoder_transpose: true, b_dec: BiasInit::Zeros };
-    }
-    if fields.flag("decoder_orthogonal_init", false) {
-        fields.problem("decoder_orthogonal_init", "is not built; leave it out");
+        return Init {
+            decoder_orthogonal: false,
+            decoder_norm,
+            encoder_as_decoder_transpose: true,
+            b_dec: BiasInit::Zeros,
+        };
     }
     let choices = [
         ("zeros", BiasInit::Zeros),
         ("mean", BiasInit::Mean),
         ("geometric_median", BiasInit::GeometricMedian),
     ];
-    let heuristic = fields.flag("decoder_heuristic_init", false);
+    let orthogonal = fields.flag("decoder_orthogonal_init", false);
+    // In SAELens, too, the former excludes the latter.
+    let heuristic = fields.flag("decoder_heuristic_init", false) && !orthogonal;
     let norm = fields.number("decoder_heuristic_init_norm").unwrap_or(0.1);
     Init {
+        decoder_orthogonal: orthogonal,
         decoder_norm: heuristic.then_some(norm),
         encoder_as_decoder_transpose: fields.flag("init_encoder_as_decoder_transpose", false),
         b_dec: fields.choice("b_dec_init_method", &choices, BiasInit::GeometricMedian),

@@ -1,0 +1,272 @@
+//! The product of some rows: weights are multiplied where they lie, since packing them for the matrix
+//! kernel would cost as much as the product.
+//!
+//! Every element is summed in one order, wherever tiles begin and end.
+
+use std::array::from_fn;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::gemm::Mat;
+
+/// Up to so many rows.
+const SOME_ROWS: usize = 32;
+
+/// Whether [`multiply`] is the way for this product.
+pub(super) fn is_thin(lhs: Mat<'_>, rhs: Mat<'_>) -> bool {
+    lhs.rows <= SOME_ROWS && lhs.col_stride == 1 && (rhs.col_stride == 1 || rhs.row_stride == 1)
+}
+
+/// `out = lhs rhs`, one slice per row; one thread.
+///
+/// # Panics
+/// Shapes that do not fit, or a product that is not [thin](is_thin).
+pub(super) fn multiply(out: &mut [&mut [f32]], lhs: Mat<'_>, rhs: Mat<'_>) {
+    assert!(out.len() == lhs.rows && lhs.cols == rhs.rows, "shapes that do not fit");
+    assert!(out.iter().all(|row| row.len() == rhs.cols), "destination of another size");
+    Arch::new().dispatch(Multiply { out, lhs, rhs });
+}
+
+struct Multiply<'o, 'r, 'm> {
+    out: &'o mut [&'r mut [f32]],
+    lhs: Mat<'m>,
+    rhs: Mat<'m>,
+}
+
+impl WithSimd for Multiply<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { out, lhs, rhs } = self;
+        // As many sums as there are registers for, less what they are made of.
+        match (rhs.row_stride == 1, S::REGISTER_COUNT >= 32) {
+            (true, true) => tiles::<S, 4>(simd, out, lhs, rhs, (5, Dots)),
+            (true, false) => tiles::<S, 2>(simd, out, lhs, rhs, (3, Dots)),
+            (false, true) => tiles::<S, 4>(simd, out, lhs, rhs, (6, Axpys)),
+            (false, false) => tiles::<S, 2>(simd, out, lhs, rhs, (6, Axpys)),
+        }
+    }
+}
+
+/// How a tile of `R` rows and `C` columns (or vectors of columns) is made.
+trait Kernel: Copy {
+    /// Columns of one of `C`.
+    fn step<S: Simd>(self) -> usize;
+
+    /// Columns `col..` of the product of `x` and `w`, of which at most `C` steps are left.
+    fn tile<S: Simd, const R: usize, const C: usize>(
+        self,
+        simd: S,
+        x: [&[f32]; R],
+        w: Mat<'_>,
+        col: usize,
+        out: &mut [&mut [f32]],
+    );
+}
+
+/// All tiles, of at most `most` rows.
+#[inline(always)]
+fn tiles<S: Simd, const C: usize>(
+    simd: S,
+    out: &mut [&mut [f32]],
+    lhs: Mat<'_>,
+    rhs: Mat<'_>,
+    (most, kernel): (usize, impl Kernel),
+) {
+    let wide = C * kernel.step::<S>();
+    let mut col = 0;
+    // A strip of the weights meets all rows while it is in cache.
+    while col + wide <= rhs.cols {
+        strip::<S, C>(simd, out, lhs, rhs, col, (most, kernel));
+        col += wide;
+    }
+    while col < rhs.cols {
+        strip::<S, 1>(simd, out, lhs, rhs, col, (most, kernel));
+        col += kernel.step::<S>();
+    }
+}
+
+#[inline(always)]
+fn strip<S: Simd, const C: usize>(
+    simd: S,
+    out: &mut [&mut [f32]],
+    lhs: Mat<'_>,
+    rhs: Mat<'_>,
+    col: usize,
+    (most, kernel): (usize, impl Kernel),
+) {
+    // Tiles of nearly one height.
+    let height = lhs.rows.div_ceil(lhs.rows.div_ceil(most).max(1)).max(1);
+    for row in (0..lhs.rows).step_by(height) {
+        let height = height.min(lhs.rows - row);
+        macro_rules! tile {
+            ($rows:literal) => {{
+                let x = from_fn(|r| lhs.row(row + r));
+                kernel.tile::<S, $rows, C>(simd, x, rhs, col, &mut out[row..row + $rows]);
+            }};
+        }
+        match height {
+            6 => tile!(6),
+            5 => tile!(5),
+            4 => tile!(4),
+            3 => tile!(3),
+            2 => tile!(2),
+            _ => tile!(1),
+        }
+    }
+}
+
+/// `sums[r][c] += values[r] * weights[c]`
+#[inline(always)]
+fn add<S: Simd, const R: usize, const C: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; C]; R],
+    weights: [S::f32s; C],
+    values: [S::f32s; R],
+) {
+    for (sums, value) in sums.iter_mut().zip(values) {
+        for (sum, weight) in sums.iter_mut().zip(weights) {
+            *sum = simd.mul_add_f32s(value, weight, *sum);
+        }
+    }
+}
+
+/// Weights with contiguous rows: a sum per vector of columns, over the inner dimension one by one.
+#[derive(Clone, Copy)]
+struct Axpys;
+
+impl Kernel for Axpys {
+    #[inline(always)]
+    fn step<S: Simd>(self) -> usize {
+        S::F32_LANES
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const C: usize>(
+        self,
+        simd: S,
+        x: [&[f32]; R],
+        w: Mat<'_>,
+        col: usize,
+        out: &mut [&mut [f32]],
+    ) {
+        let to = (col + C * S::F32_LANES).min(w.cols);
+        let mut sums = [[simd.splat_f32s(0.0); C]; R];
+        for k in 0..w.rows {
+            let weights = &w.row(k)[col..to];
+            let weights: [S::f32s; C] = match S::as_simd_f32s(weights).0.as_array() {
+                Some(weights) => *weights,
+                None => [simd.partial_load_f32s(weights); C],
+            };
+            let mut values = [simd.splat_f32s(0.0); R];
+            for (value, x) in values.iter_mut().zip(x) {
+                *value = simd.splat_f32s(x[k]);
+            }
+            add(simd, &mut sums, weights, values);
+        }
+        for (sums, out) in sums.iter().zip(out) {
+            for (sum, out) in sums.iter().zip(out[col..to].chunks_mut(S::F32_LANES)) {
+                simd.partial_store_f32s(out, *sum);
+            }
+        }
+    }
+}
+
+/// Weights with contiguous columns: a sum per column, over the inner dimension vector by vector.
+#[derive(Clone, Copy)]
+struct Dots;
+
+impl Kernel for Dots {
+    #[inline(always)]
+    fn step<S: Simd>(self) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const C: usize>(
+        self,
+        simd: S,
+        x: [&[f32]; R],
+        w: Mat<'_>,
+        col: usize,
+        out: &mut [&mut [f32]],
+    ) {
+        // (Plain loops: what happens in closures of `from_fn` would not be compiled for these vectors.)
+        let (mut columns, mut rows) = ([(&[][..], &[][..]); C], [(&[][..], &[][..]); R]);
+        for (c, column) in columns.iter_mut().enumerate() {
+            *column = S::as_simd_f32s(w.col(col + c));
+        }
+        for (row, x) in rows.iter_mut().zip(x) {
+            *row = S::as_simd_f32s(x);
+        }
+        let zero = simd.splat_f32s(0.0);
+        let mut sums = [[zero; C]; R];
+        let (mut weights, mut values) = ([zero; C], [zero; R]);
+        for k in 0..rows[0].0.len() {
+            for c in 0..C {
+                weights[c] = columns[c].0[k];
+            }
+            for r in 0..R {
+                values[r] = rows[r].0[k];
+            }
+            add(simd, &mut sums, weights, values);
+        }
+        if !rows[0].1.is_empty() {
+            for c in 0..C {
+                weights[c] = simd.partial_load_f32s(columns[c].1);
+            }
+            for r in 0..R {
+                values[r] = simd.partial_load_f32s(rows[r].1);
+            }
+            add(simd, &mut sums, weights, values);
+        }
+        for (sums, out) in sums.iter().zip(out) {
+            for (sum, out) in sums.iter().zip(&mut out[col..]) {
+                *out = simd.reduce_sum_f32s(*sum);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_the_product_and_no_cut_changes_a_bit(
+            (rows, depth, cols) in (1usize..=SOME_ROWS, 1usize..80, 1usize..150),
+            cut in 1usize..149,
+            by_rows: bool,
+        ) {
+            let number = |i: usize| ((i * 7919 % 331) as f32 - 165.0) / 64.0;
+            let x: Vec<f32> = (0..rows * depth).map(number).collect();
+            let w: Vec<f32> = (0..depth * cols).map(|i| number(i + 17)).collect();
+            let strides = if by_rows { (cols, 1) } else { (1, depth) };
+            let lhs = Mat::new(&x, (rows, depth), (depth, 1)).unwrap();
+            let rhs = Mat::new(&w, (depth, cols), strides).unwrap();
+            let run = |rhs: Mat<'_>| {
+                let mut out = vec![f32::NAN; rows * rhs.cols];
+                let mut slices: Vec<&mut [f32]> = out.chunks_mut(rhs.cols).collect();
+                multiply(&mut slices, lhs, rhs);
+                out
+            };
+            let whole = run(rhs);
+            for r in 0..rows {
+                for c in 0..cols {
+                    let at = |k| w[k * strides.0 + c * strides.1];
+                    let want: f64 = (0..depth).map(|k| f64::from(x[r * depth + k] * at(k))).sum();
+                    prop_assert!((f64::from(whole[r * cols + c]) - want).abs() < 1e-3 * (1.0 + want.abs()));
+                }
+            }
+            let cut = cut.min(cols);
+            let left = run(rhs.block((0, depth), (0, cut)));
+            for r in 0..rows {
+                prop_assert_eq!(&left[r * cut..][..cut], &whole[r * cols..][..cut]);
+            }
+        }
+    }
+}
