@@ -144,13 +144,18 @@ impl<const MAGNITUDE: bool> Best<MAGNITUDE> {
         self.raise(*bar);
     }
 
+    #[inline(always)]
     #[allow(clippy::cast_possible_truncation, clippy::neg_cmp_op_on_partial_ord)]
     fn keep(&mut self, first: usize, values: &[f32]) {
+        // Which ones, bit by bit: few are wanted, and which is no habit that a processor could learn.
+        let mut wanted = 0u32;
         for (j, value) in values.iter().enumerate() {
-            let rank = Self::rank(*value);
-            if !(rank <= self.least) {
-                self.found.push((key((first + j) as u32, rank), *value));
-            }
+            wanted |= u32::from(!(Self::rank(*value) <= self.least)) << j;
+        }
+        while wanted != 0 {
+            let j = wanted.trailing_zeros() as usize;
+            wanted &= wanted - 1;
+            self.found.push((key((first + j) as u32, Self::rank(values[j])), values[j]));
         }
         if self.found.len() > 2 * self.k + GLANCE {
             self.cut();

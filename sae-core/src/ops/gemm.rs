@@ -109,9 +109,9 @@ unsafe fn gemm_raw(dst: *mut f32, stride: usize, lhs: Mat<'_>, rhs: Mat<'_>, sca
 }
 
 /// Columns of a tile: enough to pack the left side seldom, few enough to stay in cache.
-const TILE_COLS: usize = 1024;
+pub(super) const TILE_COLS: usize = 1024;
 /// Rows of a tile.
-const TILE_ROWS: usize = 512;
+const TILE_ROWS: usize = 1024;
 /// Tiles wanted per thread, so that threads end together.
 const TILES_PER_THREAD: usize = 3;
 /// Fewer columns than this do not pay.
@@ -275,8 +275,8 @@ pub struct Tile<'a> {
     pub rows: usize,
     /// Number of columns.
     pub cols: usize,
-    /// `[rows, cols]`.
-    pub values: &'a mut [f32],
+    /// `[rows, cols]`, at most [`TILE_COLS`] columns.
+    pub values: &'a [f32],
 }
 
 struct SendPtr(*mut f32);
