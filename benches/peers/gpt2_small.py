@@ -55,6 +55,10 @@ def main():
     more = measure("generate/60 tokens after 128", lambda: generate(60), 3)
     # Without the prompt, which both have.
     print(f"decode/token after 128: {(more - few) / 40:.1f} ms, {40e3 / (more - few):.1f} tokens/s")
+    model.to(torch.bfloat16)
+    few = measure("generate/bf16, 20 tokens after 128", lambda: generate(20), 3)
+    more = measure("generate/bf16, 60 tokens after 128", lambda: generate(60), 3)
+    print(f"decode/bf16, token after 128: {(more - few) / 40:.1f} ms")
     x = torch.randn(4096, 768)
     w_enc, b_enc = torch.randn(768, 24576), torch.randn(24576)
     w_dec, b_dec = torch.randn(24576, 768), torch.randn(768)

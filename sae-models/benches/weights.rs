@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use candle_core::{Device, Tensor};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{
+    BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
+};
 use sae_core::hook::{Logits, Plan};
 use sae_core::io::{Folder, WeightDtype, write_tensors};
 use sae_core::model::{Batch, HookedModel};
@@ -72,6 +75,30 @@ fn loading(c: &mut Criterion) {
         }
     }
     group.finish();
+    let mut group = c.benchmark_group("gpt2-small-weights");
+    group.sample_size(10).measurement_time(Duration::from_secs(5));
+    for weights in WeightDtype::ALL {
+        let model = load(dir.path(), Processing::DEFAULT, weights);
+        decoding(&mut group, &model, weights);
+    }
+    group.finish();
+}
+
+/// One more token after a prompt.
+fn decoding(group: &mut BenchmarkGroup<'_, WallTime>, model: &Decoder, weights: WeightDtype) {
+    let d_vocab = model.spec().d_vocab;
+    let mut past = KvCache::new(model.spec());
+    let plan = Plan::new().logits(Logits::Last);
+    model.run_with_past(&batch(CONTEXT, d_vocab), &mut past, &plan).expect("a prompt");
+    let next = batch(1, d_vocab);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function(format!("decode/token-after-{CONTEXT}/{weights:?}"), |b| {
+        b.iter_batched(
+            || past.fork().expect("a copy"),
+            |mut past| black_box(model.run_with_past(&next, &mut past, &plan).expect("a run")),
+            BatchSize::SmallInput,
+        );
+    });
 }
 
 /// Where `fetch_models.py` puts files.
@@ -109,18 +136,7 @@ fn running(c: &mut Criterion) {
                 b.iter(|| black_box(model.run(&batch, &Plan::new()).expect("a run")));
             });
         }
-        let mut past = KvCache::new(model.spec());
-        let plan = Plan::new().logits(Logits::Last);
-        model.run_with_past(&batch(CONTEXT, d_vocab), &mut past, &plan).expect("a prompt");
-        let next = batch(1, d_vocab);
-        group.throughput(Throughput::Elements(1));
-        group.bench_function(format!("decode/token-after-{CONTEXT}/{weights:?}"), |b| {
-            b.iter_batched(
-                || past.fork().expect("a copy"),
-                |mut past| black_box(model.run_with_past(&next, &mut past, &plan).expect("a run")),
-                BatchSize::SmallInput,
-            );
-        });
+        decoding(&mut group, &model, weights);
     }
     group.finish();
 }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use sae_core::Result;
 use sae_core::hook::{Cursor, HookName, Site};
-use sae_core::ops::Centre;
+use sae_core::ops::{Centre, add};
 
 use crate::config::{DecoderConfig, LayerAttention};
 use crate::flags::Flags;
@@ -53,7 +53,7 @@ impl Context<'_> {
         if hooks.finished() {
             return Ok(None);
         }
-        let resid_mid = (&resid_pre + attn_out)?;
+        let resid_mid = add(&resid_pre, &attn_out)?;
         let Some(mlp) = &self.block.mlp else {
             let resid_post = hooks.at(self.at(Site::ResidPost), resid_mid)?;
             return Ok((!hooks.finished()).then_some(resid_post));
@@ -68,7 +68,7 @@ impl Context<'_> {
             return Ok(None);
         }
         let mlp_out = self.mlp_out(mlp, mlp_reads, hooks)?;
-        let resid_post = hooks.at(self.at(Site::ResidPost), (resid_mid + mlp_out)?)?;
+        let resid_post = hooks.at(self.at(Site::ResidPost), add(&resid_mid, &mlp_out)?)?;
         Ok((!hooks.finished()).then_some(resid_post))
     }
 

@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Tensor};
 use sae_core::hook::{Cursor, HookName, Logits, Place, Plan, Run};
 use sae_core::model::{Batch, HookedModel, ModelSpec};
-use sae_core::ops::{normalize, soft_cap};
+use sae_core::ops::{add, normalize, soft_cap};
 use sae_core::{Error, Result};
 
 use crate::block::Context;
@@ -108,7 +108,7 @@ impl Decoder {
         }
         let (resid, read) = match learned {
             Some(learned) if self.config.shortformer => (embed, Some(learned)),
-            Some(learned) => ((embed + learned)?, None),
+            Some(learned) => (add(&embed, &learned)?, None),
             None => (embed, None),
         };
         let setting = Setting { visible, positions, read: read.as_ref() };

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use sae_core::Result;
 use sae_core::hook::{Cursor, Site};
-use sae_core::ops::{Activation, activate, softmax};
+use sae_core::ops::{Activation, activate, multiply, softmax};
 
 use crate::block::Context;
 use crate::config::MlpActivation;
@@ -39,7 +39,7 @@ impl Context<'_> {
         match &mlp.gate {
             Some(_) => {
                 let linear = hooks.at(self.at(Site::MlpPreLinear), mlp.input.forward(x)?)?;
-                Ok((post * linear)?)
+                multiply(&post, &linear)
             }
             None => Ok(post),
         }

@@ -13,16 +13,34 @@ pub struct ToyModel {
     blocks: Vec<Tensor>,
 }
 
+/// Numbers of variance 1, spread evenly (SplitMix64's mixing of `i`).
+#[allow(clippy::cast_precision_loss)]
+fn spread(i: u64) -> f32 {
+    let mut x = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let unit = (x ^ x >> 31) as f32 / u64::MAX as f32;
+    (2.0 * unit - 1.0) * 3f32.sqrt()
+}
+
 impl ToyModel {
-    /// Random weights.
+    /// Weights that look random, and are the same each time.
     ///
     /// # Errors
     /// The tensor operation failed.
     pub fn new(n_layers: u16, d_model: usize) -> Result<Self> {
         const D_VOCAB: usize = 11;
-        let random = |scale: f32, shape| Tensor::randn(0f32, scale, shape, &Device::Cpu);
+        let mut drawn = 0u64;
+        let mut weights = |std: f32, (rows, cols): (usize, usize)| {
+            let mut draw = || {
+                drawn += 1;
+                std * spread(drawn)
+            };
+            let values: Vec<f32> = (0..rows * cols).map(|_| draw()).collect();
+            Tensor::from_vec(values, (rows, cols), &Device::Cpu)
+        };
         let blocks =
-            (0..n_layers).map(|_| Ok(random(0.3, (d_model, d_model))?)).collect::<Result<_>>()?;
+            (0..n_layers).map(|_| Ok(weights(0.3, (d_model, d_model))?)).collect::<Result<_>>()?;
         let spec = ModelSpec {
             name: "toy".to_owned(),
             n_layers,
@@ -34,7 +52,7 @@ impl ToyModel {
             d_vocab: D_VOCAB,
             n_ctx: 64,
         };
-        Ok(Self { spec, embed: random(1.0, (D_VOCAB, d_model))?, blocks })
+        Ok(Self { spec, embed: weights(1.0, (D_VOCAB, d_model))?, blocks })
     }
 
     fn forward(
