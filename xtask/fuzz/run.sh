@@ -11,7 +11,8 @@ RUSTFLAGS=$coverage cargo build --release --target "$host" --bin "$target"
 binary=target/$host/release/$target
 mkdir -p "found/$target" "artifacts/$target" "corpus/$target"
 if [ "$2" = minimise ]; then
-    exec "$binary" -merge=1 -max_len=16384 "corpus/$target" "found/$target"
+    # The fewest short files that reach every edge (not every count of it).
+    exec "$binary" -set_cover_merge=1 -use_counters=0 -max_len=1024 "corpus/$target" "found/$target"
 fi
 exec "$binary" "found/$target" "corpus/$target" -max_total_time="$2" -max_len=16384 -timeout=10 \
     -rss_limit_mb=2048 -artifact_prefix="artifacts/$target/" -print_final_stats=1

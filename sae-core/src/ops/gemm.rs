@@ -237,7 +237,10 @@ pub fn gemm_scan<S: Send>(
     }
     let rows = m.min(TILE_ROWS);
     let across = SCAN_PARTS.div_ceil(m.div_ceil(rows));
-    let part = n.div_ceil(across).next_multiple_of(16).max(LEAST_COLS.min(n));
+    let part = n.div_ceil(across);
+    // Whole tiles where a part has several.
+    let part = part.next_multiple_of(if part > TILE_COLS { TILE_COLS } else { 16 });
+    let part = part.max(LEAST_COLS.min(n));
     let blocks: Vec<(usize, usize)> =
         (0..m).step_by(rows).flat_map(|r| (0..n).step_by(part).map(move |c| (r, c))).collect();
     let scan = |scratch: &mut Vec<f32>, (row, from): (usize, usize)| {

@@ -64,7 +64,8 @@ pub(super) fn stream_parallel<T: Element>(
     if n == 0 {
         return;
     }
-    let parts = (depth * n / LEAST).clamp(1, PARTS);
+    // (A power of two, so that threads get equal shares.)
+    let parts = (depth * n / LEAST).clamp(1, PARTS).next_power_of_two();
     // Columns that lie together are cut apart, rows that lie together too, in pieces of one length.
     let (width, height) = if rhs.row_stride == 1 {
         (n.div_ceil(parts), depth)
