@@ -7,6 +7,8 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use sae_analysis::figure::Page;
 use sae_core::io::write_atomic;
+use sae_core::sae::SaeSpec;
+use sae_core::sae_lens;
 use serde::Serialize;
 
 /// A table with a heading.
@@ -30,6 +32,13 @@ pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
 /// Print a value as one JSON document.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(line(serde_json::to_string_pretty(value)?)?)
+}
+
+/// What there is to say of an SAE that was written, if anything.
+pub(crate) fn caveat(spec: &SaeSpec) {
+    if let Some(caveat) = sae_lens::caveat(spec) {
+        eprintln!("warning: {caveat}");
+    }
 }
 
 /// Write a page, and say where.

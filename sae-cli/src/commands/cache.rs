@@ -1,7 +1,6 @@
 //! `sae cache`: activations of a model on a dataset, written to one file.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +8,6 @@ use clap::Args;
 use sae_core::hook::HookName;
 use sae_core::model::HookedModel;
 use sae_models::Processing;
-use sae_models::tokenizer::Tokenizer;
 use sae_store::tokens::next_rows;
 use sae_store::{CacheInfo, CacheWriter, Cached, Harvest, Order};
 use serde_json::json;
@@ -17,7 +15,7 @@ use serde_json::json;
 use super::stage::Weights;
 use super::train::fields;
 use crate::progress::Counted;
-use crate::{interrupt, named, show, tokens};
+use crate::{interrupt, show, tokens};
 
 #[derive(Debug, Args)]
 pub(crate) struct CacheArgs {
@@ -84,9 +82,7 @@ fn dataset_name(args: &CacheArgs) -> String {
 
 pub(crate) fn cache(args: &CacheArgs, as_json: bool) -> Result<()> {
     let stop = interrupt::flag()?;
-    let folder = named::model(&args.model)?;
-    let model = args.weights.load(&folder, Processing::DEFAULT)?;
-    let tokenizer = Arc::new(Tokenizer::load(&folder, args.context_size)?);
+    let (model, tokenizer) = args.weights.load(&args.model, Processing::DEFAULT)?;
     let hook: HookName = args.hook.parse()?;
     let mut harvest = Harvest::at(hook);
     harvest.positions = tokens::positions(&args.seqpos_slice)?;

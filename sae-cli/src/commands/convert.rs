@@ -49,6 +49,7 @@ pub(crate) fn convert(args: &ConvertArgs, as_json: bool) -> Result<()> {
         let sparsity = loaded.log_sparsity.as_ref();
         Ok(sae_core::sae_lens::save(dir, loaded.sae.as_ref(), sparsity)?)
     })?;
+    show::caveat(loaded.sae.spec());
     let rows = info::rows(loaded.sae.spec());
     if as_json {
         let cfg: Map<String, Value> = rows.into_iter().collect();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use sae_core::io::Folder;
 use sae_core::model::HookedModel;
 use sae_core::sae_lens::Loaded;
 use sae_models::tokenizer::Tokenizer;
@@ -42,11 +41,14 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Load a model so, processed as `wanted` unless that is switched off.
-    pub(crate) fn load(self, folder: &Folder, wanted: Processing) -> Result<Decoder> {
+    /// The model of that name and its tokenizer, processed as `wanted` unless that is switched off.
+    pub(crate) fn load(self, name: &str, wanted: Processing) -> Result<(Decoder, Arc<Tokenizer>)> {
         let processing = if self.no_processing { Processing::NONE } else { wanted };
+        let folder = named::model(name)?;
         let options = ModelOptions { processing, weights: self.dtype.into() };
-        Ok(Decoder::load_with(folder, options)?)
+        let model = Decoder::load_with(&folder, options)?;
+        let tokenizer = Tokenizer::load(&named::tokenizer(&folder)?, model.spec().n_ctx)?;
+        Ok((model, Arc::new(tokenizer)))
     }
 
     /// A model as caches name it: processing and rounding change activations.
@@ -94,18 +96,7 @@ impl Names {
 
 /// The model and its tokenizer.
 pub(crate) fn model(names: &Names) -> Result<(Decoder, Arc<Tokenizer>)> {
-    load_model(names, names.model.as_deref().unwrap_or(named::DEMO), Processing::DEFAULT)
-}
-
-fn load_model(
-    names: &Names,
-    name: &str,
-    processing: Processing,
-) -> Result<(Decoder, Arc<Tokenizer>)> {
-    let folder = named::model(name)?;
-    let model = names.weights.load(&folder, processing)?;
-    let tokenizer = Arc::new(Tokenizer::load(&named::tokenizer(&folder)?, model.spec().n_ctx)?);
-    Ok((model, tokenizer))
+    names.weights.load(names.model.as_deref().unwrap_or(named::DEMO), Processing::DEFAULT)
 }
 
 /// A model, its tokenizer and an SAE.
@@ -132,7 +123,7 @@ impl Stage {
                 (names.model.clone().unwrap_or_else(|| named::DEMO.to_owned()), Processing::DEFAULT)
             }
         };
-        let (model, tokenizer) = load_model(names, &model_name, processing)?;
+        let (model, tokenizer) = names.weights.load(&model_name, processing)?;
         let sae = name.load(&Told::default())?;
         Ok(Self { called: (model_name, sae_name.to_owned()), model, tokenizer, sae })
     }

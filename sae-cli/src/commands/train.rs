@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::LineWriter;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -11,7 +10,6 @@ use sae_core::hook::PosSlice;
 use sae_core::metric::JsonLines;
 use sae_core::source::ActivationSource;
 use sae_models::Processing;
-use sae_models::tokenizer::Tokenizer;
 use sae_store::{Cached, Harvest, Live, MixOptions, Order, PackOptions};
 use sae_train::config::{Exclude, Separator};
 use sae_train::{Checkpoint, Outcome, Step, Surroundings, TrainConfig, Trained, Trainer, fit};
@@ -19,7 +17,7 @@ use serde_json::json;
 
 use super::stage::Weights;
 use crate::progress::Counted;
-use crate::{interrupt, named, show, tokens};
+use crate::{interrupt, show, tokens};
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
@@ -98,6 +96,7 @@ pub(crate) fn train(args: &TrainArgs, as_json: bool) -> Result<()> {
     match outcome {
         Outcome::Done(trained) => {
             trained.save(&args.output, Some(&runner))?;
+            show::caveat(trained.sae.spec());
             tell(args, &trained, as_json)
         }
         Outcome::Stopped { rows } => {
@@ -138,9 +137,7 @@ fn with_source<T>(
         return act(&mut cached);
     }
     let name = args.model.as_deref().or(config.model_name.as_deref()).unwrap_or(DEMO);
-    let folder = named::model(name)?;
-    let model = args.weights.load(&folder, Processing::DEFAULT)?;
-    let tokenizer = Arc::new(Tokenizer::load(&folder, config.context_size)?);
+    let (model, tokenizer) = args.weights.load(name, Processing::DEFAULT)?;
     let dataset = args.dataset.as_deref().or(config.dataset_path.as_deref()).unwrap_or(DEMO);
     let dataset = tokens::dataset(dataset, args.column.as_deref())?;
     let special = tokenizer.special();

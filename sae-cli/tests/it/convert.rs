@@ -142,3 +142,24 @@ fn told_fields_are_json_or_text() {
     let out = sae(&["convert", "demo", text(&dir.path().join("x")), "--set", "nonsense"]);
     assert!(String::from_utf8_lossy(&out.stderr).contains("FIELD=VALUE"));
 }
+
+#[test]
+fn tanh_relu_is_kept_and_what_others_make_of_it_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    std::fs::create_dir(&from).unwrap();
+    let cfg = r#"{"d_in": 192, "d_sae": 3072, "activation_fn_str": "tanh-relu",
+        "hook_name": "blocks.2.hook_resid_pre", "context_size": 256}"#;
+    std::fs::write(from.join("cfg.json"), cfg).unwrap();
+    let weights = "assets/genesis-4l/sae/sae_weights.safetensors";
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join(weights);
+    std::fs::copy(weights, from.join("sae_weights.safetensors")).unwrap();
+    let out = sae(&["convert", text(&from), text(&to)]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{said}");
+    assert!(said.contains("SAELens 6 reads them as ReLU"), "{said}");
+    let features = |sae: &Path| json(&["features", "--model", "demo", "--sae", text(sae)]);
+    assert_eq!(features(&from), features(&to));
+    let largest = features(&to)[0]["activation"].as_f64().unwrap();
+    assert!((0.9..=1.0).contains(&largest), "a tanh: {largest}");
+}

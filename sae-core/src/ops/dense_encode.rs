@@ -1,10 +1,10 @@
 //! Encoding into dense latents in one pass: product, bias and activation of a tile while it is in cache.
 
-use super::vector::widest;
 use candle_core::Tensor;
 
 use super::cpu::per_latent;
 use super::linear::product_with;
+use super::vector::widest;
 use crate::Result;
 
 /// Pre-activations `x W + b` where they exceed their latent's threshold (0 when `threshold` is `None`),

@@ -1,6 +1,5 @@
 //! Encoding straight into sparse codes.
 
-use super::vector::widest;
 use candle_core::Tensor;
 use parking_lot::Mutex;
 use rayon::prelude::*;
@@ -8,7 +7,7 @@ use rayon::prelude::*;
 use super::batch_best::encode_batch_best;
 use super::best::Best;
 use super::cpu::{F32s, per_latent};
-use super::gemm::{Mat, TILE_COLS, gemm_scan};
+use super::gemm::{Mat, gemm_scan};
 use crate::sae::Codes;
 use crate::{Error, Result};
 
@@ -160,9 +159,6 @@ struct Found {
     entries: Vec<(u32, f32)>,
 }
 
-// (Rows of a tile are copied before they are worked on: the tile, which does not fit in the inner caches,
-// need not be written a second time.)
-
 /// Codes of the entries of `x w` that `select(col, products, kept)` chooses from each segment of a row
 /// whose first latent is `col`, in order of latent: `x` `[rows, d_in]`, `w` `[d_in, d_sae]`.
 ///
@@ -179,19 +175,14 @@ pub fn encode_rows(
         |_| Vec::new(),
         |found: &mut Vec<Found>, tile| {
             let mut here = Found { counts: Vec::with_capacity(tile.rows), entries: Vec::new() };
-            let mut row = [0f32; TILE_COLS];
-            let row = &mut row[..tile.cols];
-            for products in tile.values.chunks_exact(tile.cols) {
-                let before = here.entries.len();
-                widest(
-                    #[inline(always)]
-                    || {
-                        row.copy_from_slice(products);
-                        select(tile.col, row, &mut here.entries);
-                    },
-                );
-                here.counts.push(here.entries.len() - before);
-            }
+            tile.each_row(
+                #[inline(always)]
+                |_, products| {
+                    let before = here.entries.len();
+                    select(tile.col, products, &mut here.entries);
+                    here.counts.push(here.entries.len() - before);
+                },
+            );
             found.push(here);
         },
     );
@@ -242,19 +233,13 @@ fn best_of_rows<const MAGNITUDE: bool>(
         w,
         |_| (),
         |(), tile| {
-            let products = tile.values.chunks_exact(tile.cols);
-            let mut row = [0f32; TILE_COLS];
-            let row = &mut row[..tile.cols];
-            for (best, products) in rows[tile.row..].iter().zip(products) {
-                widest(
-                    #[inline(always)]
-                    || {
-                        row.copy_from_slice(products);
-                        prepare(tile.col, row);
-                        best.lock().offer(tile.col, row);
-                    },
-                );
-            }
+            tile.each_row(
+                #[inline(always)]
+                |row, products| {
+                    prepare(tile.col, products);
+                    rows[tile.row + row].lock().offer(tile.col, products);
+                },
+            );
         },
     );
     let rows: Vec<_> = rows.into_par_iter().map(|best| best.into_inner().finish()).collect();

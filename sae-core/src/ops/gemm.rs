@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::stream::{is_narrow, stream};
 use super::thin::{is_thin, multiply};
+use super::vector::widest;
 
 /// A read-only matrix on a slice, with any strides.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +110,7 @@ unsafe fn gemm_raw(dst: *mut f32, stride: usize, lhs: Mat<'_>, rhs: Mat<'_>, sca
 }
 
 /// Columns of a tile: enough to pack the left side seldom, few enough to stay in cache.
-pub(super) const TILE_COLS: usize = 1024;
+const TILE_COLS: usize = 1024;
 /// Rows of a tile.
 const TILE_ROWS: usize = 1024;
 /// Tiles wanted per thread, so that threads end together.
@@ -280,6 +281,26 @@ pub struct Tile<'a> {
     pub cols: usize,
     /// `[rows, cols]`, at most [`TILE_COLS`] columns.
     pub values: &'a [f32],
+}
+
+impl Tile<'_> {
+    /// Call `f(row, products)` for each row, counted from that of the tile, as vector code if its body is marked
+    /// `#[inline(always)]`. What `f` changes is a copy: the tile does not fit in the inner caches, and is not
+    /// written a second time.
+    #[inline(always)]
+    pub(super) fn each_row(&self, mut f: impl FnMut(usize, &mut [f32])) {
+        let mut copy = [0f32; TILE_COLS];
+        let copy = &mut copy[..self.cols];
+        for (row, products) in self.values.chunks_exact(self.cols).enumerate() {
+            widest(
+                #[inline(always)]
+                || {
+                    copy.copy_from_slice(products);
+                    f(row, copy);
+                },
+            );
+        }
+    }
 }
 
 struct SendPtr(*mut f32);

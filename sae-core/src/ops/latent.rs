@@ -1,11 +1,11 @@
 //! Activation functions of SAEs on dense pre-activations: ReLU, jump and top-k.
 
-use super::vector::widest;
 use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
 use super::best::top_k_row;
 use super::cpu::{F32s, is_cpu_f32, require_width};
+use super::vector::widest;
 use crate::Result;
 use crate::grad::attach;
 use crate::sae::Codes;

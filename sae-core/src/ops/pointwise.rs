@@ -1,12 +1,12 @@
 //! Activation functions of MLPs.
 
-use super::vector::widest;
 use candle_core::Tensor;
 use rayon::prelude::*;
 use rten_simd::SimdUnaryOp;
 use rten_vecmath::{ApproxGelu, Gelu, Silu};
 
 use super::cpu::{F32s, is_cpu_f32};
+use super::vector::widest;
 use crate::Result;
 use crate::grad::attach;
 

@@ -38,128 +38,89 @@ impl WithSimd for Multiply<'_, '_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { out, lhs, rhs } = self;
         // As many sums as there are registers for, less what they are made of.
-        match (rhs.row_stride == 1, S::REGISTER_COUNT >= 32) {
-            (true, true) => tiles::<S, 4>(simd, out, lhs, rhs, (5, Dots)),
-            (true, false) => tiles::<S, 2>(simd, out, lhs, rhs, (3, Dots)),
-            (false, true) => tiles::<S, 4>(simd, out, lhs, rhs, (6, Axpys)),
-            (false, false) => tiles::<S, 2>(simd, out, lhs, rhs, (6, Axpys)),
+        match (self.rhs.row_stride == 1, S::REGISTER_COUNT >= 32) {
+            (true, true) => self.tiles::<S, true, 4>(simd, 5),
+            (true, false) => self.tiles::<S, true, 2>(simd, 3),
+            (false, true) => self.tiles::<S, false, 4>(simd, 6),
+            (false, false) => self.tiles::<S, false, 2>(simd, 6),
         }
     }
 }
 
-/// How a tile of `R` rows and `C` columns (or vectors of columns) is made.
-trait Kernel: Copy {
-    /// Columns of one of `C`.
-    fn step<S: Simd>(self) -> usize;
-
-    /// Columns `col..` of the product of `x` and `w`, of which at most `C` steps are left.
-    fn tile<S: Simd, const R: usize, const C: usize>(
-        self,
-        simd: S,
-        x: [&[f32]; R],
-        w: Mat<'_>,
-        col: usize,
-        out: &mut [&mut [f32]],
-    );
-}
-
-/// All tiles, of at most `most` rows.
-#[inline(always)]
-fn tiles<S: Simd, const C: usize>(
-    simd: S,
-    out: &mut [&mut [f32]],
-    lhs: Mat<'_>,
-    rhs: Mat<'_>,
-    (most, kernel): (usize, impl Kernel),
-) {
-    let wide = C * kernel.step::<S>();
-    let mut col = 0;
-    // A strip of the weights meets all rows while it is in cache.
-    while col + wide <= rhs.cols {
-        strip::<S, C>(simd, out, lhs, rhs, col, (most, kernel));
-        col += wide;
-    }
-    while col < rhs.cols {
-        strip::<S, 1>(simd, out, lhs, rhs, col, (most, kernel));
-        col += kernel.step::<S>();
-    }
-}
-
-#[inline(always)]
-fn strip<S: Simd, const C: usize>(
-    simd: S,
-    out: &mut [&mut [f32]],
-    lhs: Mat<'_>,
-    rhs: Mat<'_>,
-    col: usize,
-    (most, kernel): (usize, impl Kernel),
-) {
-    // Tiles of nearly one height.
-    let height = lhs.rows.div_ceil(lhs.rows.div_ceil(most).max(1)).max(1);
-    for row in (0..lhs.rows).step_by(height) {
-        let height = height.min(lhs.rows - row);
-        macro_rules! tile {
-            ($rows:literal) => {{
-                let x = from_fn(|r| lhs.row(row + r));
-                kernel.tile::<S, $rows, C>(simd, x, rhs, col, &mut out[row..row + $rows]);
-            }};
-        }
-        match height {
-            6 => tile!(6),
-            5 => tile!(5),
-            4 => tile!(4),
-            3 => tile!(3),
-            2 => tile!(2),
-            _ => tile!(1),
-        }
-    }
-}
-
-/// `sums[r][c] += values[r] * weights[c]`
-#[inline(always)]
-fn add<S: Simd, const R: usize, const C: usize>(
-    simd: S,
-    sums: &mut [[S::f32s; C]; R],
-    weights: [S::f32s; C],
-    values: [S::f32s; R],
-) {
-    for (sums, value) in sums.iter_mut().zip(values) {
-        for (sum, weight) in sums.iter_mut().zip(weights) {
-            *sum = simd.mul_add_f32s(value, weight, *sum);
-        }
-    }
-}
-
-/// Weights with contiguous rows: a sum per vector of columns, over the inner dimension one by one.
-#[derive(Clone, Copy)]
-struct Axpys;
-
-impl Kernel for Axpys {
+impl Multiply<'_, '_, '_> {
+    /// All tiles, of at most `most` rows and of `C` columns (`DOTS`) or vectors of columns.
     #[inline(always)]
-    fn step<S: Simd>(self) -> usize {
-        S::F32_LANES
+    fn tiles<S: Simd, const DOTS: bool, const C: usize>(mut self, simd: S, most: usize) {
+        let step = if DOTS { 1 } else { S::F32_LANES };
+        let mut col = 0;
+        // A strip of the weights meets all rows while it is in cache.
+        while col + C * step <= self.rhs.cols {
+            self.strip::<S, DOTS, C>(simd, col, most);
+            col += C * step;
+        }
+        while col < self.rhs.cols {
+            self.strip::<S, DOTS, 1>(simd, col, most);
+            col += step;
+        }
     }
 
+    /// The tiles that begin at column `col`, of nearly one height.
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const C: usize>(
-        self,
+    fn strip<S: Simd, const DOTS: bool, const C: usize>(
+        &mut self,
         simd: S,
-        x: [&[f32]; R],
-        w: Mat<'_>,
         col: usize,
-        out: &mut [&mut [f32]],
+        most: usize,
     ) {
+        let rows = self.lhs.rows;
+        let height = rows.div_ceil(rows.div_ceil(most).max(1)).max(1);
+        for row in (0..rows).step_by(height) {
+            macro_rules! tile {
+                ($rows:literal) => {{
+                    let x = from_fn(|r| self.lhs.row(row + r));
+                    let out = &mut self.out[row..row + $rows];
+                    let tile = Tile::<$rows> { x, w: self.rhs, col, out };
+                    if DOTS { tile.dots::<S, C>(simd) } else { tile.axpys::<S, C>(simd) }
+                }};
+            }
+            match height.min(rows - row) {
+                6 => tile!(6),
+                5 => tile!(5),
+                4 => tile!(4),
+                3 => tile!(3),
+                2 => tile!(2),
+                _ => tile!(1),
+            }
+        }
+    }
+}
+
+/// `R` rows times some columns of `w`, of which `col` is the first.
+struct Tile<'t, 'm, 'r, const R: usize> {
+    x: [&'m [f32]; R],
+    w: Mat<'m>,
+    col: usize,
+    out: &'t mut [&'r mut [f32]],
+}
+
+// Plain loops throughout: what happens in closures of `from_fn` would not be compiled for the vectors of `S`.
+impl<const R: usize> Tile<'_, '_, '_, R> {
+    /// Where `w` has contiguous rows: a sum per vector of columns, over the inner dimension one by one. The last
+    /// vector of all may be a part of one.
+    #[inline(always)]
+    fn axpys<S: Simd, const C: usize>(self, simd: S) {
+        let Self { x, w, col, out } = self;
         let to = (col + C * S::F32_LANES).min(w.cols);
-        let mut sums = [[simd.splat_f32s(0.0); C]; R];
+        let zero = simd.splat_f32s(0.0);
+        let mut sums = [[zero; C]; R];
         for k in 0..w.rows {
             let weights = &w.row(k)[col..to];
             let weights: [S::f32s; C] = match S::as_simd_f32s(weights).0.as_array() {
                 Some(weights) => *weights,
                 None => [simd.partial_load_f32s(weights); C],
             };
-            let mut values = [simd.splat_f32s(0.0); R];
+            let mut values = [zero; R];
             for (value, x) in values.iter_mut().zip(x) {
                 *value = simd.splat_f32s(x[k]);
             }
@@ -171,28 +132,11 @@ impl Kernel for Axpys {
             }
         }
     }
-}
 
-/// Weights with contiguous columns: a sum per column, over the inner dimension vector by vector.
-#[derive(Clone, Copy)]
-struct Dots;
-
-impl Kernel for Dots {
+    /// Where `w` has contiguous columns: a sum per column, over the inner dimension vector by vector.
     #[inline(always)]
-    fn step<S: Simd>(self) -> usize {
-        1
-    }
-
-    #[inline(always)]
-    fn tile<S: Simd, const R: usize, const C: usize>(
-        self,
-        simd: S,
-        x: [&[f32]; R],
-        w: Mat<'_>,
-        col: usize,
-        out: &mut [&mut [f32]],
-    ) {
-        // (Plain loops: what happens in closures of `from_fn` would not be compiled for these vectors.)
+    fn dots<S: Simd, const C: usize>(self, simd: S) {
+        let Self { x, w, col, out } = self;
         let (mut columns, mut rows) = ([(&[][..], &[][..]); C], [(&[][..], &[][..]); R]);
         for (c, column) in columns.iter_mut().enumerate() {
             *column = S::as_simd_f32s(w.col(col + c));
@@ -225,6 +169,21 @@ impl Kernel for Dots {
             for (sum, out) in sums.iter().zip(&mut out[col..]) {
                 *out = simd.reduce_sum_f32s(*sum);
             }
+        }
+    }
+}
+
+/// `sums[r][c] += values[r] * weights[c]`
+#[inline(always)]
+fn add<S: Simd, const R: usize, const C: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; C]; R],
+    weights: [S::f32s; C],
+    values: [S::f32s; R],
+) {
+    for (sums, value) in sums.iter_mut().zip(values) {
+        for (sum, weight) in sums.iter_mut().zip(weights) {
+            *sum = simd.mul_add_f32s(value, weight, *sum);
         }
     }
 }

@@ -14,6 +14,7 @@ mod save;
 pub use assemble::assemble;
 pub use config::parse_config;
 pub use load::{LoadOptions, LoadReport, Loaded, load};
+pub use older::caveat;
 pub use save::{config, save};
 
 /// The configuration.

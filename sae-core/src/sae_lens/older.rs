@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::save::shared;
 use crate::hook::Place;
-use crate::sae::SaeSpec;
+use crate::sae::{Architecture, SaeSpec};
 
 /// Fields of a configuration of version 5 that are metadata in version 6, and what they are by default.
 const FIELDS: [(&str, Value); 9] = [
@@ -20,18 +21,27 @@ const FIELDS: [(&str, Value); 9] = [
 /// The last version of that layout.
 const VERSION: &str = "5.11.0";
 
+/// Whether version 6 has no words for what the latents are.
+pub(super) fn is_needed(spec: &SaeSpec) -> bool {
+    spec.architecture == (Architecture::Standard { tanh: true })
+}
+
+/// What a user should know of the folder that [`save`](super::save) writes of such an SAE.
+pub fn caveat(spec: &SaeSpec) -> Option<&'static str> {
+    is_needed(spec).then_some(
+        "tanh-relu latents are written in the layout of SAELens 5; SAELens 6 reads them as ReLU and says nothing",
+    )
+}
+
 /// The `cfg.json` of version 5 that describes a standard SAE with tanh-relu latents.
 pub(super) fn config(spec: &SaeSpec) -> Map<String, Value> {
     let mut cfg = Map::new();
     let mut put = |key: &str, value: Value| cfg.insert(key.to_owned(), value);
     put("architecture", json!("standard"));
     put("activation_fn_str", json!("tanh-relu"));
-    put("d_in", json!(spec.d_in));
-    put("d_sae", json!(spec.d_sae));
-    put("dtype", json!("float32"));
-    put("device", json!("cpu"));
-    put("apply_b_dec_to_input", json!(spec.apply_b_dec_to_input));
-    put("normalize_activations", json!(spec.normalize_activations.as_str()));
+    for (key, value) in shared(spec) {
+        put(key, value);
+    }
     put("finetuning_scaling_factor", json!(false));
     put("dataset_trust_remote_code", json!(true));
     put("sae_lens_training_version", json!(VERSION));

@@ -17,7 +17,7 @@ use crate::sae::{Architecture, Sae, SaeSpec};
 /// has one is complete. The checkpoint of a training run is written as SAELens saves it for inference
 /// ([`to_inference`]). A finetuned scaling factor, which version 6 cannot say, is folded into
 /// `W_dec`: latents and outputs stay. Tanh-relu latents, which it cannot say either, are written in the
-/// layout of version 5 (SAELens 6 takes such an SAE for one with ReLU, and says nothing).
+/// layout of version 5 ([`caveat`](super::caveat)).
 ///
 /// # Errors
 /// A file cannot be written.
@@ -38,9 +38,9 @@ pub fn save(dir: &Path, sae: &dyn Sae, log_sparsity: Option<&Tensor>) -> Result<
     if let Some(sparsity) = log_sparsity {
         write_tensors(&dir.join(SPARSITY_FILE), [("sparsity", sparsity.clone())])?;
     }
-    let cfg = match sae.spec().architecture {
-        Architecture::Standard { tanh: true } => older::config(sae.spec()),
-        _ => config(sae.spec()),
+    let cfg = match older::is_needed(sae.spec()) {
+        true => older::config(sae.spec()),
+        false => config(sae.spec()),
     };
     let text = format!("{:#}\n", Value::Object(cfg));
     write_atomic(&dir.join(CFG_FILE), text.as_bytes())
@@ -55,12 +55,9 @@ pub fn config(spec: &SaeSpec) -> Map<String, Value> {
     let mut cfg = Map::new();
     let mut put = |key: &str, value: Value| cfg.insert(key.to_owned(), value);
     put("architecture", json!(spec.architecture_name()));
-    put("d_in", json!(spec.d_in));
-    put("d_sae", json!(spec.d_sae));
-    put("dtype", json!("float32"));
-    put("device", json!("cpu"));
-    put("apply_b_dec_to_input", json!(spec.apply_b_dec_to_input));
-    put("normalize_activations", json!(spec.normalize_activations.as_str()));
+    for (key, value) in shared(spec) {
+        put(key, value);
+    }
     put("reshape_activations", json!(spec.reshape_activations.as_str()));
     match &spec.architecture {
         Architecture::TopK { k, rescale_acts_by_decoder_norm }
@@ -97,4 +94,16 @@ pub fn config(spec: &SaeSpec) -> Map<String, Value> {
     }
     put("metadata", Value::Object(metadata));
     cfg
+}
+
+/// What all versions since 3 say in the same words.
+pub(super) fn shared(spec: &SaeSpec) -> [(&'static str, Value); 6] {
+    [
+        ("d_in", json!(spec.d_in)),
+        ("d_sae", json!(spec.d_sae)),
+        ("dtype", json!("float32")),
+        ("device", json!("cpu")),
+        ("apply_b_dec_to_input", json!(spec.apply_b_dec_to_input)),
+        ("normalize_activations", json!(spec.normalize_activations.as_str())),
+    ]
 }

@@ -33,6 +33,7 @@ impl Tolerance {
     #[allow(clippy::unwrap_used)]
     pub fn check(self, got: &Tensor, want: &Tensor, what: &str) {
         assert_eq!(got.dims(), want.dims(), "{what}: shape");
+        // (A tensor whose numbers cannot be had fails the test, as it should.)
         let flat = |t: &Tensor| {
             t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
         };
