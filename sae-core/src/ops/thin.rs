@@ -5,7 +5,7 @@
 
 use std::array::from_fn;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
 
 use super::gemm::Mat;
 
@@ -42,7 +42,7 @@ impl WithSimd for Multiply<'_, '_, '_> {
         match (self.rhs.row_stride == 1, S::REGISTER_COUNT >= 32) {
             (true, true) => self.tiles::<S, true, 4>(simd, 5),
             (true, false) => self.tiles::<S, true, 2>(simd, 3),
-            (false, true) => self.tiles::<S, false, 4>(simd, 6),
+            (false, true) => self.tiles::<S, false, 4>(simd, 5),
             (false, false) => self.tiles::<S, false, 2>(simd, 6),
         }
     }
@@ -76,12 +76,12 @@ impl Multiply<'_, '_, '_> {
         let rows = self.lhs.rows;
         let height = rows.div_ceil(rows.div_ceil(most).max(1)).max(1);
         for row in (0..rows).step_by(height) {
+            // A function of its own for each size, so that its sums stay in registers.
             macro_rules! tile {
                 ($rows:literal) => {{
                     let x = from_fn(|r| self.lhs.row(row + r));
                     let out = &mut self.out[row..row + $rows];
-                    let tile = Tile::<$rows> { x, w: self.rhs, col, out };
-                    if DOTS { tile.dots::<S, C>(simd) } else { tile.axpys::<S, C>(simd) }
+                    simd.vectorize(Tile::<S, DOTS, $rows, C> { simd, x, w: self.rhs, col, out });
                 }};
             }
             match height.min(rows - row) {
@@ -96,35 +96,47 @@ impl Multiply<'_, '_, '_> {
     }
 }
 
-/// `R` rows times some columns of `w`, of which `col` is the first.
-struct Tile<'t, 'm, 'r, const R: usize> {
+/// `R` rows times `C` columns of `w` (`DOTS`) or vectors of columns, of which `col` is the first.
+struct Tile<'t, 'm, 'r, S, const DOTS: bool, const R: usize, const C: usize> {
+    simd: S,
     x: [&'m [f32]; R],
     w: Mat<'m>,
     col: usize,
     out: &'t mut [&'r mut [f32]],
 }
 
+impl<S: Simd, const DOTS: bool, const R: usize, const C: usize> NullaryFnOnce
+    for Tile<'_, '_, '_, S, DOTS, R, C>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        if DOTS { self.dots() } else { self.axpys() }
+    }
+}
+
 // Plain loops throughout: what happens in closures of `from_fn` would not be compiled for the vectors of `S`.
-impl<const R: usize> Tile<'_, '_, '_, R> {
+impl<S: Simd, const DOTS: bool, const R: usize, const C: usize> Tile<'_, '_, '_, S, DOTS, R, C> {
     /// Where `w` has contiguous rows: a sum per vector of columns, over the inner dimension one by one. The last
     /// vector of all may be a part of one.
     #[inline(always)]
-    fn axpys<S: Simd, const C: usize>(self, simd: S) {
-        let Self { x, w, col, out } = self;
+    fn axpys(self) {
+        let Self { simd, mut x, w, col, out } = self;
         let to = (col + C * S::F32_LANES).min(w.cols);
-        let zero = simd.splat_f32s(0.0);
-        let mut sums = [[zero; C]; R];
+        for x in &mut x {
+            *x = &x[..w.rows];
+        }
+        let mut sums = [[simd.splat_f32s(0.0); C]; R];
         for k in 0..w.rows {
             let weights = &w.row(k)[col..to];
             let weights: [S::f32s; C] = match S::as_simd_f32s(weights).0.as_array() {
                 Some(weights) => *weights,
                 None => [simd.partial_load_f32s(weights); C],
             };
-            let mut values = [zero; R];
-            for (value, x) in values.iter_mut().zip(x) {
-                *value = simd.splat_f32s(x[k]);
+            for (sums, x) in sums.iter_mut().zip(x) {
+                add(simd, sums, simd.splat_f32s(x[k]), weights);
             }
-            add(simd, &mut sums, weights, values);
         }
         for (sums, out) in sums.iter().zip(out) {
             for (sum, out) in sums.iter().zip(out[col..to].chunks_mut(S::F32_LANES)) {
@@ -135,35 +147,36 @@ impl<const R: usize> Tile<'_, '_, '_, R> {
 
     /// Where `w` has contiguous columns: a sum per column, over the inner dimension vector by vector.
     #[inline(always)]
-    fn dots<S: Simd, const C: usize>(self, simd: S) {
-        let Self { x, w, col, out } = self;
+    fn dots(self) {
+        let Self { simd, x, w, col, out } = self;
+        let vectors = w.rows / S::F32_LANES;
         let (mut columns, mut rows) = ([(&[][..], &[][..]); C], [(&[][..], &[][..]); R]);
         for (c, column) in columns.iter_mut().enumerate() {
-            *column = S::as_simd_f32s(w.col(col + c));
+            let (whole, rest) = S::as_simd_f32s(w.col(col + c));
+            *column = (&whole[..vectors], rest);
         }
         for (row, x) in rows.iter_mut().zip(x) {
-            *row = S::as_simd_f32s(x);
+            let (whole, rest) = S::as_simd_f32s(x);
+            *row = (&whole[..vectors], rest);
         }
         let zero = simd.splat_f32s(0.0);
         let mut sums = [[zero; C]; R];
-        let (mut weights, mut values) = ([zero; C], [zero; R]);
-        for k in 0..rows[0].0.len() {
-            for c in 0..C {
-                weights[c] = columns[c].0[k];
+        let mut weights = [zero; C];
+        for k in 0..vectors {
+            for (weight, column) in weights.iter_mut().zip(columns) {
+                *weight = column.0[k];
             }
-            for r in 0..R {
-                values[r] = rows[r].0[k];
+            for (sums, row) in sums.iter_mut().zip(rows) {
+                add(simd, sums, row.0[k], weights);
             }
-            add(simd, &mut sums, weights, values);
         }
-        if !rows[0].1.is_empty() {
-            for c in 0..C {
-                weights[c] = simd.partial_load_f32s(columns[c].1);
+        if !w.rows.is_multiple_of(S::F32_LANES) {
+            for (weight, column) in weights.iter_mut().zip(columns) {
+                *weight = simd.partial_load_f32s(column.1);
             }
-            for r in 0..R {
-                values[r] = simd.partial_load_f32s(rows[r].1);
+            for (sums, row) in sums.iter_mut().zip(rows) {
+                add(simd, sums, simd.partial_load_f32s(row.1), weights);
             }
-            add(simd, &mut sums, weights, values);
         }
         for (sums, out) in sums.iter().zip(out) {
             for (sum, out) in sums.iter().zip(&mut out[col..]) {
@@ -173,18 +186,16 @@ impl<const R: usize> Tile<'_, '_, '_, R> {
     }
 }
 
-/// `sums[r][c] += values[r] * weights[c]`
+/// `sums[c] += value * weights[c]`
 #[inline(always)]
-fn add<S: Simd, const R: usize, const C: usize>(
+fn add<S: Simd, const C: usize>(
     simd: S,
-    sums: &mut [[S::f32s; C]; R],
+    sums: &mut [S::f32s; C],
+    value: S::f32s,
     weights: [S::f32s; C],
-    values: [S::f32s; R],
 ) {
-    for (sums, value) in sums.iter_mut().zip(values) {
-        for (sum, weight) in sums.iter_mut().zip(weights) {
-            *sum = simd.mul_add_f32s(value, weight, *sum);
-        }
+    for (sum, weight) in sums.iter_mut().zip(weights) {
+        *sum = simd.mul_add_f32s(value, weight, *sum);
     }
 }
 
