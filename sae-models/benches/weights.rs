@@ -15,7 +15,7 @@ use criterion::{
 use sae_core::hook::{Logits, Plan};
 use sae_core::io::{Folder, WeightDtype, write_tensors};
 use sae_core::model::{Batch, HookedModel};
-use sae_models::{Decoder, KvCache, LoadOptions, Processing};
+use sae_models::{Decoder, Keep, KvCache, LoadOptions, Processing};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -52,7 +52,8 @@ fn write_gpt2(dir: &Path) {
     write_tensors(&dir.join("model.safetensors"), tensors).expect("weights");
 }
 
-fn load(path: &Path, processing: Processing, weights: WeightDtype) -> Decoder {
+fn load(path: &Path, processing: Processing, weights: impl Into<Keep>) -> Decoder {
+    let weights = weights.into();
     Decoder::load_with(&Folder::disk(path), LoadOptions { processing, weights }).expect("a model")
 }
 
@@ -79,20 +80,27 @@ fn loading(c: &mut Criterion) {
     group.sample_size(10).measurement_time(Duration::from_secs(5));
     for weights in WeightDtype::ALL {
         let model = load(dir.path(), Processing::DEFAULT, weights);
-        decoding(&mut group, &model, weights);
+        decoding(&mut group, &model, &name(weights.into()));
     }
     group.finish();
 }
 
+fn name(weights: Keep) -> String {
+    match weights {
+        Keep::As(dtype) => format!("{dtype:?}"),
+        Keep::Stored => "stored".to_owned(),
+    }
+}
+
 /// One more token after a prompt.
-fn decoding(group: &mut BenchmarkGroup<'_, WallTime>, model: &Decoder, weights: WeightDtype) {
+fn decoding(group: &mut BenchmarkGroup<'_, WallTime>, model: &Decoder, weights: &str) {
     let d_vocab = model.spec().d_vocab;
     let mut past = KvCache::new(model.spec());
     let plan = Plan::new().logits(Logits::Last);
     model.run_with_past(&batch(CONTEXT, d_vocab), &mut past, &plan).expect("a prompt");
     let next = batch(1, d_vocab);
     group.throughput(Throughput::Elements(1));
-    group.bench_function(format!("decode/token-after-{CONTEXT}/{weights:?}"), |b| {
+    group.bench_function(format!("decode/token-after-{CONTEXT}/{weights}"), |b| {
         b.iter_batched(
             || past.fork().expect("a copy"),
             |mut past| black_box(model.run_with_past(&next, &mut past, &plan).expect("a run")),
@@ -126,17 +134,18 @@ fn running(c: &mut Criterion) {
     group.bench_function("load/gguf-q4_1", |b| {
         b.iter(|| black_box(load(&path, Processing::NONE, WeightDtype::F32)));
     });
-    for weights in WeightDtype::ALL {
+    for weights in WeightDtype::ALL.map(Keep::from).into_iter().chain([Keep::Stored]) {
         let model = load(&path, Processing::NONE, weights);
+        let weights = name(weights);
         let d_vocab = model.spec().d_vocab;
         for pos in [128, 512] {
             let batch = batch(pos, d_vocab);
             group.throughput(Throughput::Elements(pos as u64));
-            group.bench_function(format!("prefill/1x{pos}/{weights:?}"), |b| {
+            group.bench_function(format!("prefill/1x{pos}/{weights}"), |b| {
                 b.iter(|| black_box(model.run(&batch, &Plan::new()).expect("a run")));
             });
         }
-        decoding(&mut group, &model, weights);
+        decoding(&mut group, &model, &weights);
     }
     group.finish();
 }

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sae_core::Error as CoreError;
 use sae_core::io::{Fields, Folder, NamedTensors, TensorFile, TorchFile, WeightDtype};
+use sae_core::ops::Packed;
 use serde_json::Value;
 
+use crate::keep::Keep;
+use crate::linear::Matrix;
 use crate::report::{Misshapen, TensorReport};
 use crate::{Error, Result};
 
@@ -31,8 +34,12 @@ pub(crate) trait Shard {
     fn names(&self) -> Vec<String>;
     /// Shape of a tensor, if it is there.
     fn shape(&self, name: &str) -> Option<Vec<usize>>;
-    /// A tensor, kept as `dtype`.
-    fn read(&mut self, name: &str, dtype: WeightDtype) -> Result<Tensor>;
+    /// A tensor, kept as `dtype` or, without it, in the type in which it is stored.
+    fn read(&mut self, name: &str, dtype: Option<WeightDtype>) -> Result<Tensor>;
+    /// A matrix by output, `[d_out, d_in]`, as it is packed in the file, if it is.
+    fn packed(&mut self, _name: &str) -> Result<Option<Packed>> {
+        Ok(None)
+    }
     /// What the file itself calls a tensor, for messages.
     fn stored_name(&self, name: &str) -> String {
         name.to_owned()
@@ -56,7 +63,8 @@ impl Shard for TensorFile {
         self.shape(name).map(<[usize]>::to_vec)
     }
 
-    fn read(&mut self, name: &str, dtype: WeightDtype) -> Result<Tensor> {
+    fn read(&mut self, name: &str, dtype: Option<WeightDtype>) -> Result<Tensor> {
+        let dtype = dtype.or_else(|| self.kept_as(name)).unwrap_or_default();
         Ok(self.tensor_as(name, dtype)?)
     }
 }
@@ -74,8 +82,17 @@ impl Shard for TorchFile {
         NamedTensors::shape(self, name).map(<[usize]>::to_vec)
     }
 
-    fn read(&mut self, name: &str, dtype: WeightDtype) -> Result<Tensor> {
-        Ok(self.tensor(name)?.to_dtype(dtype.dtype())?)
+    fn read(&mut self, name: &str, dtype: Option<WeightDtype>) -> Result<Tensor> {
+        match dtype {
+            Some(dtype) => Ok(self.tensor(name)?.to_dtype(dtype.dtype())?),
+            None => {
+                let stored = self.raw(name)?;
+                match stored.dtype() {
+                    DType::F16 | DType::BF16 => Ok(stored),
+                    _ => Ok(self.tensor(name)?),
+                }
+            }
+        }
     }
 }
 
@@ -99,7 +116,7 @@ impl Invented {
         let mut values = vec![0f32; shape.iter().product()];
         let rng = &mut self.rng;
         values.fill_with(|| mean + half_width * (2.0 * rng.random::<f32>() - 1.0));
-        let tensor = Tensor::from_vec(values, shape, &candle_core::Device::Cpu)?;
+        let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
         Ok(tensor.to_dtype(dtype.dtype())?)
     }
 }
@@ -122,7 +139,7 @@ pub(crate) struct Checkpoint {
     prefix: &'static str,
     used: BTreeSet<String>,
     ignored: fn(&str) -> bool,
-    dtype: WeightDtype,
+    keep: Keep,
     report: TensorReport,
     /// Values that may still be asked for: twice those that are there.
     left: usize,
@@ -131,27 +148,27 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Open the weights of a folder; matrices are kept as `dtype`.
-    pub(crate) fn open(folder: &Folder, dtype: WeightDtype) -> Result<Self> {
+    /// Open the weights of a folder; matrices are kept as `keep` says.
+    pub(crate) fn open(folder: &Folder, keep: Keep) -> Result<Self> {
         for [single, index] in FORMS {
             if folder.has(single) {
-                return Ok(Self::new(vec![open(folder, single)?], dtype));
+                return Ok(Self::new(vec![open(folder, single)?], keep));
             }
             if folder.has(index) {
                 let files = listed(folder, index)?;
                 let shards = files.iter().map(|file| open(folder, file)).collect::<Result<_>>()?;
                 let path = folder.path(index);
-                return Ok(Self { path, ..Self::new(shards, dtype) });
+                return Ok(Self { path, ..Self::new(shards, keep) });
             }
         }
         if folder.has(STATE_DICT) {
-            return Ok(Self::new(vec![open(folder, STATE_DICT)?], dtype));
+            return Ok(Self::new(vec![open(folder, STATE_DICT)?], keep));
         }
         Err(Error::NoWeights { path: folder.path(""), expected: &EXPECTED })
     }
 
-    /// The tensors of these files; matrices are kept as `dtype`.
-    pub(crate) fn new(shards: Vec<Box<dyn Shard>>, dtype: WeightDtype) -> Self {
+    /// The tensors of these files; matrices are kept as `keep` says.
+    pub(crate) fn new(shards: Vec<Box<dyn Shard>>, keep: Keep) -> Self {
         let mut places = BTreeMap::new();
         let mut there = 0usize;
         for (i, shard) in shards.iter().enumerate() {
@@ -168,7 +185,7 @@ impl Checkpoint {
             prefix: "",
             used: BTreeSet::new(),
             ignored: |_| false,
-            dtype,
+            keep,
             report: TensorReport::default(),
             left: there.saturating_mul(2),
             invented: None,
@@ -178,7 +195,7 @@ impl Checkpoint {
     /// Every tensor that is asked for, with random values.
     pub(crate) fn random(seed: u64) -> Self {
         let invented = Some(Invented { rng: ChaCha8Rng::seed_from_u64(seed) });
-        Self { invented, ..Self::new(Vec::new(), WeightDtype::F32) }
+        Self { invented, ..Self::new(Vec::new(), Keep::default()) }
     }
 
     /// Prefixes that the model's tensors may have; the first that any tensor has counts.
@@ -199,19 +216,19 @@ impl Checkpoint {
 
     /// The tensor `name` under the prefix: vectors in f32, the rest as matrices are kept.
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let dtype = if shape.len() > 1 { self.dtype } else { WeightDtype::F32 };
+        let dtype = if shape.len() > 1 { self.keep.dtype() } else { Some(WeightDtype::F32) };
         self.named(format!("{}{name}", self.prefix), shape, dtype)
     }
 
     /// As [`Checkpoint::take`], in f32 whatever the shape.
     pub(crate) fn take_wide(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.named(format!("{}{name}", self.prefix), shape, WeightDtype::F32)
+        self.named(format!("{}{name}", self.prefix), shape, Some(WeightDtype::F32))
     }
 
     /// The tensor `name`, which stands outside the prefix, if it is there.
     pub(crate) fn take_outside(&mut self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
         match self.has_outside(name) {
-            true => self.named(name.to_owned(), shape, self.dtype).map(Some),
+            true => self.named(name.to_owned(), shape, self.keep.dtype()).map(Some),
             false => Ok(None),
         }
     }
@@ -227,22 +244,62 @@ impl Checkpoint {
         &mut self,
         name: &str,
         tied: Option<bool>,
-        tokens: &Tensor,
-    ) -> Result<Tensor> {
+        tokens: &Matrix,
+    ) -> Result<Matrix> {
         if tied == Some(true) {
             // A copy of the embedding, if it is there.
             self.used.insert(name.to_owned());
             return Ok(tokens.clone());
         }
         if tied == Some(false) || self.has_outside(name) {
-            return self.named(name.to_owned(), tokens.dims(), self.dtype);
+            let (d_model, d_vocab) = tokens.dims()?;
+            return self.by_output(name.to_owned(), &[d_vocab, d_model]);
         }
         Ok(tokens.clone())
     }
 
-    fn named(&mut self, name: String, shape: &[usize], dtype: WeightDtype) -> Result<Tensor> {
+    /// The matrix of a map under the prefix, stored by output as PyTorch's `Linear` does: `[d_out, d_in]`.
+    pub(crate) fn matrix(&mut self, name: &str, shape: &[usize; 2]) -> Result<Matrix> {
+        self.by_output(format!("{}{name}", self.prefix), shape)
+    }
+
+    /// The matrix of a map under the prefix, stored by input: `[d_in, d_out]`.
+    pub(crate) fn matrix_by_input(&mut self, name: &str, shape: &[usize; 2]) -> Result<Matrix> {
+        match self.packed(&format!("{}{name}", self.prefix), shape)? {
+            Some(packed) => Ok(Matrix::Packed(packed)),
+            None => Ok(Matrix::Plain(self.take(name, shape)?)),
+        }
+    }
+
+    fn by_output(&mut self, name: String, shape: &[usize; 2]) -> Result<Matrix> {
+        match self.packed(&name, shape)? {
+            Some(packed) => Ok(Matrix::Packed(packed)),
+            None => Ok(Matrix::Plain(self.named(name, shape, self.keep.dtype())?.t()?)),
+        }
+    }
+
+    /// A matrix as it is packed in its file, if it is, and if that is asked for and its shape is right.
+    fn packed(&mut self, name: &str, shape: &[usize; 2]) -> Result<Option<Packed>> {
+        let place = self.places.get(name).filter(|_| self.keep == Keep::Stored);
+        let Some(shard) = place.map(|i| &mut self.shards[*i]) else { return Ok(None) };
+        if shard.shape(name).as_deref() != Some(shape) || !self.report.is_empty() {
+            return Ok(None);
+        }
+        let packed = shard.packed(name)?;
+        if packed.is_some() {
+            self.used.insert(name.to_owned());
+        }
+        Ok(packed)
+    }
+
+    fn named(
+        &mut self,
+        name: String,
+        shape: &[usize],
+        dtype: Option<WeightDtype>,
+    ) -> Result<Tensor> {
         if let Some(invented) = &mut self.invented {
-            return invented.tensor(&name, shape, dtype);
+            return invented.tensor(&name, shape, dtype.unwrap_or_default());
         }
         self.used.insert(name.clone());
         let wanted = shape.iter().try_fold(1usize, |n, axis| n.checked_mul(*axis));
@@ -266,7 +323,7 @@ impl Checkpoint {
         match left {
             Some(left) => {
                 self.left = left;
-                let zero = Tensor::zeros(1, dtype.dtype(), &candle_core::Device::Cpu)?;
+                let zero = Tensor::zeros(1, dtype.unwrap_or_default().dtype(), &Device::Cpu)?;
                 Ok(zero.broadcast_as(shape)?)
             }
             // The configuration is of another model: to go on would only cost memory.

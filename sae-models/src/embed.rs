@@ -3,13 +3,14 @@
 use candle_core::{D, DType, Tensor};
 use sae_core::{Error, Result};
 
+use crate::linear::Matrix;
 use crate::positions::Positions;
 
 /// Embedding tables.
 #[derive(Clone, Debug)]
 pub(crate) struct Embed {
-    /// `W_E` as published, `[d_vocab, d_model]`; shared with a tied unembedding.
-    pub(crate) tokens: Tensor,
+    /// `W_E` as published, a map from `d_model` to the vocabulary; shared with a tied unembedding.
+    pub(crate) tokens: Matrix,
     /// What rows of `W_E` are multiplied by when they are looked up.
     pub(crate) scale: Option<f64>,
     /// `W_pos`, `[n_ctx, d_model]`, where positions are learned.
@@ -20,20 +21,19 @@ pub(crate) struct Embed {
 }
 
 impl Embed {
-    pub(crate) fn new(tokens: Tensor, positions: Option<Tensor>, scale: Option<f64>) -> Self {
+    pub(crate) fn new(tokens: Matrix, positions: Option<Tensor>, scale: Option<f64>) -> Self {
         Self { tokens, scale, positions, centre_tokens: false }
     }
 
     /// `[batch, pos, d_model]`
     pub(crate) fn tokens(&self, ids: &Tensor) -> Result<Tensor> {
-        let (d_vocab, d_model) = self.tokens.dims2()?;
-        let flat = ids.flatten_all()?;
-        if let Some(token) = flat.to_vec1::<u32>()?.into_iter().find(|id| *id as usize >= d_vocab) {
+        let (d_model, d_vocab) = self.tokens.dims()?;
+        let flat = ids.flatten_all()?.to_vec1::<u32>()?;
+        if let Some(token) = flat.iter().copied().find(|id| *id as usize >= d_vocab) {
             return Err(Error::TokenOutOfRange { token, d_vocab });
         }
         let (batch, pos) = ids.dims2()?;
-        let rows = self.tokens.index_select(&flat, 0)?.to_dtype(DType::F32)?;
-        let rows = self.as_used(&rows)?;
+        let rows = self.as_used(&self.tokens.outputs(&flat)?)?;
         Ok(rows.reshape((batch, pos, d_model))?)
     }
 
@@ -63,7 +63,7 @@ impl Embed {
 
     /// `W_E` as the model uses it, `[d_vocab, d_model]`.
     pub(crate) fn w_e(&self) -> Result<Tensor> {
-        self.as_used(&self.tokens.to_dtype(DType::F32)?)
+        self.as_used(&self.tokens.widened()?.t()?)
     }
 
     fn as_used(&self, rows: &Tensor) -> Result<Tensor> {

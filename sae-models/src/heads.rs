@@ -1,10 +1,9 @@
 //! Heads: cutting them out of fused projections, and the opt-in paths that treat each apart.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use sae_core::Result;
 use sae_core::hook::{Cursor, Site};
 use sae_core::model::ModelSpec;
-use sae_core::ops::linear;
 
 use crate::block::Context;
 use crate::norm::norm;
@@ -29,13 +28,10 @@ pub(crate) fn apart_from_positions(
     let spec = &block.config.spec;
     let values = spec.n_key_value_heads * spec.d_head;
     let map = &block.block.qkv;
-    let n = map.weight().dim(1)? - values;
-    let part = |x: &Tensor, from: usize, n: usize| -> Result<Tensor> {
-        let bias = map.bias().map(|bias| bias.narrow(0, from, n)).transpose()?;
-        linear(x, &map.weight().narrow(1, from, n)?, bias.as_ref())
-    };
-    let with_positions = part(&(x + positions)?, 0, n)?;
-    split_heads(&Tensor::cat(&[with_positions, part(x, n, values)?], 2)?, spec)
+    let n = map.d_out()? - values;
+    let with_positions = map.narrow(0, n)?.forward(&(x + positions)?)?;
+    let without = map.narrow(n, values)?.forward(x)?;
+    split_heads(&Tensor::cat(&[with_positions, without], 2)?, spec)
 }
 
 /// Queries, keys and values from inputs of their own, passing `hook_attn_in`, `hook_{q,k,v}_input`
@@ -85,16 +81,14 @@ pub(crate) fn per_head_inputs(
 fn project(x: &Tensor, block: &Context<'_>, from: usize, stored: usize) -> Result<Tensor> {
     let d_head = block.config.spec.d_head;
     let (batch, pos, heads, d_model) = x.dims4()?;
-    let columns = block.block.qkv.weight().narrow(1, from * d_head, stored * d_head)?;
-    let columns = columns.to_dtype(DType::F32)?;
-    let columns = repeat_heads(&columns.reshape((1, d_model, stored, d_head))?, heads)?;
+    let map = block.block.qkv.narrow(from * d_head, stored * d_head)?;
+    let columns = repeat_heads(&map.weight()?.reshape((1, d_model, stored, d_head))?, heads)?;
     let per_head = columns.squeeze(0)?.transpose(0, 1)?.contiguous()?;
     let rows = x.reshape((batch * pos, heads, d_model))?.transpose(0, 1)?.contiguous()?;
     let out = rows.matmul(&per_head)?.transpose(0, 1)?.contiguous()?;
     let out = out.reshape((batch, pos, heads, d_head))?;
-    match block.block.qkv.bias() {
+    match map.bias() {
         Some(bias) => {
-            let bias = bias.narrow(0, from * d_head, stored * d_head)?;
             let bias = repeat_heads(&bias.reshape((1, 1, stored, d_head))?, heads)?;
             Ok(out.broadcast_add(&bias)?)
         }
@@ -121,7 +115,7 @@ pub(crate) fn results(
     hooks: &mut Cursor<'_, '_>,
 ) -> Result<Tensor> {
     let (batch, pos, heads, d_head) = z.dims4()?;
-    let w_o = block.block.attn_out.weight().to_dtype(DType::F32)?;
+    let w_o = block.block.attn_out.weight()?;
     let d_model = w_o.dim(1)?;
     let rows = z.reshape((batch * pos, heads, d_head))?.transpose(0, 1)?.contiguous()?;
     let result = rows.matmul(&w_o.reshape((heads, d_head, d_model))?)?.transpose(0, 1)?;

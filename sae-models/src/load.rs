@@ -1,10 +1,11 @@
 //! Loading a model: a folder in Hugging Face layout, or a GGUF file.
 
-use sae_core::io::{Folder, WeightDtype};
+use sae_core::io::Folder;
 
 use crate::Result;
 use crate::decoder::Decoder;
 use crate::family;
+use crate::keep::Keep;
 use crate::processing::{Processing, process};
 
 /// How to load a model.
@@ -12,8 +13,9 @@ use crate::processing::{Processing, process};
 pub struct LoadOptions {
     /// The simplifications to make.
     pub processing: Processing,
-    /// The type in which matrices stay in memory. Vectors, processing and all arithmetic are f32.
-    pub weights: WeightDtype,
+    /// In what form matrices stay in memory. Where it is not f32, processing leaves them as they are, and is done to
+    /// what they read and write.
+    pub weights: Keep,
 }
 
 impl Decoder {

@@ -1,7 +1,7 @@
 //! The weights under TransformerLens' names and shapes.
 
-use candle_core::{DType, Device, Tensor};
-use sae_core::ops::{Centre, Linear};
+use candle_core::{DType, Tensor};
+use sae_core::ops::Centre;
 use sae_core::{Error, Result};
 
 use crate::decoder::Decoder;
@@ -54,12 +54,12 @@ impl Decoder {
             }
         }
         let (h, kv, e) = (spec.n_heads, spec.n_key_value_heads, spec.d_head);
-        let qkv_bias = bias(&block.qkv)?;
+        let qkv_bias = block.qkv.bias_or_zero()?;
         // Where keys and values are held by key/value head, their names begin with an underscore.
         let grouped = if self.config.grouped_query { "_" } else { "" };
         let parts = [("", "Q", 0, h), (grouped, "K", h, kv), (grouped, "V", h + kv, kv)];
         for (mark, name, from, heads) in parts {
-            let w = wide(&block.qkv)?.narrow(1, from * e, heads * e)?;
+            let w = block.qkv.weight()?.narrow(1, from * e, heads * e)?;
             let w = w.reshape((spec.d_model, heads, e))?.transpose(0, 1)?.contiguous()?;
             put(&format!("attn.{mark}W_{name}"), w);
             put(
@@ -67,20 +67,20 @@ impl Decoder {
                 qkv_bias.narrow(0, from * e, heads * e)?.reshape((heads, e))?,
             );
         }
-        put("attn.W_O", wide(&block.attn_out)?.reshape((h, e, spec.d_model))?);
-        put("attn.b_O", bias(&block.attn_out)?);
+        put("attn.W_O", block.attn_out.weight()?.reshape((h, e, spec.d_model))?);
+        put("attn.b_O", block.attn_out.bias_or_zero()?);
         let Some(mlp) = &block.mlp else { return Ok(()) };
         if let Some(gate) = &mlp.gate {
-            put("mlp.W_gate", wide(gate)?);
+            put("mlp.W_gate", gate.weight()?);
         }
-        put("mlp.W_in", wide(&mlp.input)?);
-        put("mlp.b_in", bias(&mlp.input)?);
+        put("mlp.W_in", mlp.input.weight()?);
+        put("mlp.b_in", mlp.input.bias_or_zero()?);
         if let Some(NormWeights::Affine { gain, bias }) = &mlp.norm {
             put("mlp.ln.w", gain.clone());
             bias.iter().for_each(|bias| put("mlp.ln.b", bias.clone()));
         }
-        put("mlp.W_out", wide(&mlp.output)?);
-        put("mlp.b_out", bias(&mlp.output)?);
+        put("mlp.W_out", mlp.output.weight()?);
+        put("mlp.b_out", mlp.output.bias_or_zero()?);
         Ok(())
     }
 
@@ -109,9 +109,9 @@ impl Decoder {
     /// # Errors
     /// A token that the vocabulary does not have.
     pub fn tokens_to_residual_directions(&self, tokens: &Tensor) -> Result<Tensor> {
-        let flat = tokens.to_dtype(DType::U32)?.flatten_all()?;
+        let flat = tokens.to_dtype(DType::U32)?.flatten_all()?.to_vec1::<u32>()?;
         let d_vocab = self.config.spec.d_vocab;
-        if let Some(token) = flat.to_vec1::<u32>()?.into_iter().find(|id| *id as usize >= d_vocab) {
+        if let Some(token) = flat.iter().copied().find(|id| *id as usize >= d_vocab) {
             return Err(Error::TokenOutOfRange { token, d_vocab });
         }
         let mut shape = tokens.dims().to_vec();
@@ -126,17 +126,5 @@ impl Decoder {
     #[allow(non_snake_case)] // the field's name
     pub fn W_U(&self) -> Result<Tensor> {
         self.weights.unembed.w_u()
-    }
-}
-
-/// The weight in f32, whatever it is kept in.
-fn wide(map: &Linear) -> Result<Tensor> {
-    Ok(map.weight().to_dtype(DType::F32)?)
-}
-
-fn bias(map: &Linear) -> Result<Tensor> {
-    match map.bias() {
-        Some(bias) => Ok(bias.clone()),
-        None => Ok(Tensor::zeros(map.weight().dim(1)?, DType::F32, &Device::Cpu)?),
     }
 }

@@ -8,7 +8,7 @@ use sae_core::ops::gemm::{Mat, gemm_tiled};
 use sae_core::ops::{F32s, is_cpu_f32, linear};
 use sae_core::{Error, Result};
 
-use crate::means::mean_of_rows;
+use crate::linear::Matrix;
 
 /// Up to so many rows the product is bound by reading the table.
 const FEW_ROWS: usize = 4;
@@ -16,8 +16,8 @@ const FEW_ROWS: usize = 4;
 /// The map from a normalised residual stream to logits.
 #[derive(Clone, Debug)]
 pub(crate) struct Unembed {
-    /// `[d_vocab, d_model]`, as published.
-    pub(crate) table: Tensor,
+    /// From `d_model` to the vocabulary, as published.
+    pub(crate) table: Matrix,
     /// Gain of the final norm, `[d_model]`.
     pub(crate) gain: Tensor,
     /// Bias of the final norm, `[d_model]`; RMS norms have none.
@@ -33,9 +33,9 @@ pub(crate) struct Unembed {
 }
 
 impl Unembed {
-    /// As published: `table` `[d_vocab, d_model]`, the final norm, and the bias of the logits.
+    /// As published: the table, the final norm, and the bias of the logits.
     pub(crate) fn new(
-        table: Tensor,
+        table: Matrix,
         (gain, bias): (Tensor, Option<Tensor>),
         logit_bias: Option<Tensor>,
     ) -> Self {
@@ -44,7 +44,7 @@ impl Unembed {
     }
 
     pub(crate) fn centre_vocabulary(&mut self) -> Result<()> {
-        self.vocabulary_mean = Some(mean_of_rows(&self.table)?.squeeze(0)?);
+        self.vocabulary_mean = Some(self.table.mean_of_outputs()?.squeeze(0)?);
         if let Some(bias) = &self.logit_bias {
             self.logit_bias = Some(bias.broadcast_sub(&bias.mean_keepdim(0)?)?);
         }
@@ -77,15 +77,16 @@ impl Unembed {
     /// The same without the bias of the logits.
     fn directions(&self, y: &Tensor) -> Result<Tensor> {
         let rows = y.elem_count() / y.dim(D::Minus1)?.max(1);
-        let fused = !y.track_op() && is_cpu_f32(y) && is_cpu_f32(&self.table) && rows > FEW_ROWS;
+        let fused = !y.track_op() && is_cpu_f32(y) && rows > FEW_ROWS;
+        let table = self.table.f32().filter(|table| fused && table.device().is_cpu());
         let shift = match &self.vocabulary_mean {
             Some(mean) => Some(linear(y, &mean.unsqueeze(1)?, None)?),
             None => None,
         };
-        if fused {
-            return tiled(y, &self.table, shift.as_ref());
+        if let Some(table) = table {
+            return tiled(y, table, shift.as_ref());
         }
-        let logits = linear(y, &self.table.t()?, None)?;
+        let logits = self.table.forward(y, None, None)?;
         match shift {
             Some(shift) => Ok(logits.broadcast_sub(&shift)?),
             None => Ok(logits),
@@ -105,8 +106,8 @@ impl Unembed {
     }
 
     /// Columns of `W_U` as processed, `[d_model]` each: `[token, d_model]`.
-    pub(crate) fn columns(&self, tokens: &Tensor) -> Result<Tensor> {
-        let mut rows = self.table.index_select(tokens, 0)?.to_dtype(DType::F32)?;
+    pub(crate) fn columns(&self, tokens: &[u32]) -> Result<Tensor> {
+        let mut rows = self.table.outputs(tokens)?;
         if let Some(mean) = &self.vocabulary_mean {
             rows = rows.broadcast_sub(mean)?;
         }
@@ -121,7 +122,7 @@ impl Unembed {
 
     /// `W_U` as TransformerLens holds it after processing, `[d_model, d_vocab]`.
     pub(crate) fn w_u(&self) -> Result<Tensor> {
-        let mut table = self.table.to_dtype(DType::F32)?;
+        let mut table = self.table.widened()?.t()?;
         if self.folded {
             table = table.broadcast_mul(&self.gain)?;
         }
@@ -136,11 +137,11 @@ impl Unembed {
 
     /// `b_U` as TransformerLens holds it after processing, `[d_vocab]`.
     pub(crate) fn b_u(&self) -> Result<Tensor> {
-        let d_vocab = self.table.dim(0)?;
-        let none = || Tensor::zeros(d_vocab, DType::F32, self.table.device());
+        let (_, d_vocab) = self.table.dims()?;
+        let none = || Tensor::zeros(d_vocab, DType::F32, &Device::Cpu);
         let folded = match &self.bias {
             Some(bias) if self.folded => {
-                let shift = linear(bias, &self.table.t()?, None)?;
+                let shift = self.table.forward(bias, None, None)?;
                 match self.vocabulary_mean {
                     Some(_) => shift.broadcast_sub(&shift.mean_keepdim(0)?)?,
                     None => shift,
@@ -155,9 +156,9 @@ impl Unembed {
     }
 }
 
-/// `y table^T - shift`, the shift applied while each tile is still in cache.
+/// `y table - shift`, the shift applied while each tile is still in cache.
 fn tiled(y: &Tensor, table: &Tensor, shift: Option<&Tensor>) -> Result<Tensor> {
-    let (d_vocab, d_model) = table.dims2()?;
+    let (d_model, d_vocab) = table.dims2()?;
     let y = y.contiguous()?;
     let shift = shift.map(|s| s.flatten_all()?.to_vec1::<f32>()).transpose()?;
     let rows = y.elem_count() / d_model.max(1);
@@ -170,7 +171,7 @@ fn tiled(y: &Tensor, table: &Tensor, shift: Option<&Tensor>) -> Result<Tensor> {
         Mat::new(
             weights.values(),
             (d_model, d_vocab),
-            (weights.strides()[1], weights.strides()[0]),
+            (weights.strides()[0], weights.strides()[1]),
         ),
     ) else {
         return Err(Error::LayoutOutside);

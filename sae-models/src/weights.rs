@@ -1,9 +1,9 @@
 //! The weights of a decoder, in the layout in which they are multiplied.
 
 use candle_core::Tensor;
-use sae_core::ops::Linear;
 
 use crate::embed::Embed;
+use crate::linear::Linear;
 use crate::unembed::Unembed;
 
 /// Gain and bias of a norm, until they are folded into what reads it.

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use sae_core::model::HookedModel;
 use sae_core::sae_lens::Loaded;
 use sae_models::tokenizer::Tokenizer;
-use sae_models::{Decoder, KnownModel, LoadOptions as ModelOptions, Processing, WeightDtype};
+use sae_models::{Decoder, Keep, KnownModel, LoadOptions as ModelOptions, Processing, WeightDtype};
 use sae_registry::Published;
 
 use crate::named;
@@ -31,7 +31,8 @@ pub(crate) struct Names {
 /// How the weights of the model are kept.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct Weights {
-    /// The type in which weights stay in memory; sums are in f32.
+    /// In what form weights stay in memory; sums are in f32. `stored` leaves halves, and the integers of a quantised
+    /// GGUF file, as they are: the same values in the least memory.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) dtype: Dtype,
     /// Use the weights as published, without TransformerLens' default processing (an SAE of the catalogue
@@ -57,6 +58,7 @@ impl Weights {
             Dtype::F32 => "",
             Dtype::F16 => " f16",
             Dtype::Bf16 => " bf16",
+            Dtype::Stored => " stored",
         };
         format!("{model} processed:{}{rounded}", !self.no_processing)
     }
@@ -69,14 +71,16 @@ pub(crate) enum Dtype {
     F32,
     F16,
     Bf16,
+    Stored,
 }
 
-impl From<Dtype> for WeightDtype {
+impl From<Dtype> for Keep {
     fn from(dtype: Dtype) -> Self {
         match dtype {
-            Dtype::F32 => Self::F32,
-            Dtype::F16 => Self::F16,
-            Dtype::Bf16 => Self::BF16,
+            Dtype::F32 => WeightDtype::F32.into(),
+            Dtype::F16 => WeightDtype::F16.into(),
+            Dtype::Bf16 => WeightDtype::BF16.into(),
+            Dtype::Stored => Self::Stored,
         }
     }
 }

@@ -102,6 +102,16 @@ impl TensorFile {
         self.metadata.info(name).map(|info| info.shape.as_slice())
     }
 
+    /// The type in which the file holds a tensor, if it is one in which weights may be kept.
+    pub fn kept_as(&self, name: &str) -> Option<WeightDtype> {
+        match self.metadata.info(name)?.dtype {
+            Dtype::F32 => Some(WeightDtype::F32),
+            Dtype::F16 => Some(WeightDtype::F16),
+            Dtype::BF16 => Some(WeightDtype::BF16),
+            _ => None,
+        }
+    }
+
     /// The values of a tensor as f32, whatever float type the file holds.
     ///
     /// # Errors

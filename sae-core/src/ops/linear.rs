@@ -11,66 +11,14 @@ use super::vector;
 use crate::grad::attach;
 use crate::{Error, Result};
 
-/// A frozen affine map, `[.., d_in] -> [.., d_out]`. Its weight may be f16 or bf16; sums are in f32.
-#[derive(Clone, Debug)]
-pub struct Linear {
-    weight: Tensor,
-    bias: Option<Tensor>,
-}
-
-impl Linear {
-    /// `weight` `[d_in, d_out]`, of any strides; `bias` `[d_out]`.
-    ///
-    /// # Errors
-    /// Shapes that do not fit each other.
-    pub fn new(weight: Tensor, bias: Option<Tensor>) -> Result<Self> {
-        let (_, d_out) = weight.dims2()?;
-        if let Some(bias) = &bias {
-            require_width("a bias", bias, d_out)?;
-        }
-        Ok(Self { weight, bias })
-    }
-
-    /// `[d_in, d_out]`, in the type in which it is kept.
-    pub fn weight(&self) -> &Tensor {
-        &self.weight
-    }
-
-    /// `[d_out]`
-    pub fn bias(&self) -> Option<&Tensor> {
-        self.bias.as_ref()
-    }
-
-    /// `x W + b`, `[.., d_in] -> [.., d_out]`.
-    ///
-    /// # Errors
-    /// Another width than `d_in`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        linear(x, &self.weight, self.bias.as_ref())
-    }
-
-    /// `activation(x W + b)`, `[.., d_in] -> [.., d_out]`, in one pass where no gradient flows.
-    ///
-    /// # Errors
-    /// Another width than `d_in`.
-    pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        if x.track_op() || !is_cpu_f32(x) || !has_kernel(&self.weight) {
-            return activate(&self.forward(x)?, activation);
-        }
-        kernel(x, &self.weight, self.bias.as_ref(), Some(activation))
-    }
-}
-
 /// `x W + b` with `W` and `b` constant: `x` `[.., d_in]`, `W` `[d_in, d_out]` of any strides in f32,
 /// f16 or bf16, `b` `[d_out]`. The gradient with respect to `x` is `g W^T`; none is kept for the weights.
 ///
 /// # Errors
 /// Another width than `d_in`, or a bias of another width than `d_out`.
 pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
-    let (d_in, d_out) = w.dims2()?;
-    if let Some(bias) = b {
-        require_width("a bias", bias, d_out)?;
-    }
+    require_bias(w, b)?;
+    let (d_in, _) = w.dims2()?;
     if x.rank() == 0 || x.dim(D::Minus1)? != d_in {
         return Err(Error::WrongWidth {
             what: "the input of a linear map",
@@ -93,6 +41,27 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
     }
     let transposed = w.t()?;
     attach(x, value, move |g| linear(&g.contiguous()?, &transposed, None))
+}
+
+/// `activation(x W + b)`, as [`linear`] and in one pass where no gradient flows.
+///
+/// # Errors
+/// As [`linear`].
+pub fn linear_activated(
+    x: &Tensor,
+    w: &Tensor,
+    b: Option<&Tensor>,
+    activation: Activation,
+) -> Result<Tensor> {
+    if x.track_op() || !is_cpu_f32(x) || !has_kernel(w) {
+        return activate(&linear(x, w, b)?, activation);
+    }
+    require_bias(w, b)?;
+    kernel(x, w, b, Some(activation))
+}
+
+fn require_bias(w: &Tensor, b: Option<&Tensor>) -> Result<()> {
+    b.map_or(Ok(()), |bias| require_width("a bias", bias, w.dims2()?.1))
 }
 
 fn has_kernel(w: &Tensor) -> bool {

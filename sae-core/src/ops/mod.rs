@@ -16,6 +16,7 @@ mod half;
 mod latent;
 mod linear;
 mod norm;
+mod packed;
 mod pairwise;
 mod pointwise;
 mod pursuit;
@@ -39,8 +40,9 @@ pub use encode::{
 };
 pub use half::is_cpu_half;
 pub use latent::{jump, keep_largest, keep_top_k, keep_top_k_abs, relu};
-pub use linear::{Linear, linear};
+pub use linear::{linear, linear_activated};
 pub use norm::{Centre, normalize};
+pub use packed::{Bits, Format, Packed, Packing, linear_packed};
 pub use pairwise::{add, multiply};
 pub use pointwise::{Activation, activate};
 pub use pursuit::{Choices, gather, pursue};

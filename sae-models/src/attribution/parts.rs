@@ -2,7 +2,6 @@
 
 use candle_core::{D, DType, Device, Tensor};
 use sae_core::hook::{HookName, Site};
-use sae_core::ops::Linear;
 use sae_core::{Error, Result};
 
 use super::{CachedRun, Stack, StackOptions, Sublayers};
@@ -88,7 +87,7 @@ impl CachedRun<'_> {
     fn head_results(&self, layer: u16, options: &StackOptions) -> Result<Vec<(String, Tensor)>> {
         let z = self.sliced(HookName::block(layer, Site::Z), &options.pos_slice)?;
         let (batch, pos, heads, d_head) = z.dims4()?;
-        let w_o = wide(&self.model.weights.blocks[usize::from(layer)].attn_out)?;
+        let w_o = self.model.weights.blocks[usize::from(layer)].attn_out.weight()?;
         let d_model = w_o.dim(1)?;
         let w_o = w_o.contiguous()?.reshape((heads, d_head, d_model))?;
         let rows = z.contiguous()?.reshape((batch * pos, heads, d_head))?.transpose(0, 1)?;
@@ -102,7 +101,7 @@ impl CachedRun<'_> {
             return Err(Error::NotCaptured { at });
         };
         let post = self.sliced(at, &options.pos_slice)?;
-        let w_out = wide(&mlp.output)?;
+        let w_out = mlp.output.weight()?;
         let result = |n: usize| -> Result<(String, Tensor)> {
             let act = post.narrow(D::Minus1, n, 1)?;
             Ok((format!("L{layer}N{n}"), act.broadcast_mul(&w_out.get(n)?)?))
@@ -160,8 +159,4 @@ impl crate::Decoder {
         }
         Ok(sum)
     }
-}
-
-fn wide(map: &Linear) -> Result<Tensor> {
-    Ok(map.weight().to_dtype(DType::F32)?)
 }

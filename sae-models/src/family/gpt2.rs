@@ -2,7 +2,7 @@
 
 use sae_core::io::Fields;
 use sae_core::model::ModelSpec;
-use sae_core::ops::{Activation, Centre, Linear};
+use sae_core::ops::{Activation, Centre};
 
 use super::fields::{activation, d_head, n_layers, name};
 use super::parts::{affine, layer_norm};
@@ -10,6 +10,7 @@ use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::config::{DecoderConfig, LayerAttention};
 use crate::embed::Embed;
+use crate::linear::Linear;
 use crate::unembed::Unembed;
 use crate::weights::{Block, Mlp, Weights};
 
@@ -85,7 +86,7 @@ pub(super) fn weights(
             ln2_post: None,
         });
     }
-    let tokens = file.take("wte.weight", &[spec.d_vocab, d])?;
+    let tokens = file.matrix("wte.weight", &[spec.d_vocab, d])?;
     let tied = fields.flag("tie_word_embeddings")?;
     let table = file.unembedding("lm_head.weight", tied, &tokens)?;
     let positions = Some(file.take_wide("wpe.weight", &[spec.n_ctx, d])?);
@@ -94,6 +95,6 @@ pub(super) fn weights(
 }
 
 fn conv1d(file: &mut Checkpoint, name: &str, d_in: usize, d_out: usize) -> Result<Linear> {
-    let weight = file.take(&format!("{name}.weight"), &[d_in, d_out])?;
+    let weight = file.matrix_by_input(&format!("{name}.weight"), &[d_in, d_out])?;
     Ok(Linear::new(weight, Some(file.take(&format!("{name}.bias"), &[d_out])?))?)
 }

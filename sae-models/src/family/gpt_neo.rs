@@ -102,7 +102,7 @@ pub(super) fn weights(
             ln2_post: None,
         });
     }
-    let tokens = file.take("wte.weight", &[spec.d_vocab, d])?;
+    let tokens = file.matrix("wte.weight", &[spec.d_vocab, d])?;
     let tied = fields.flag("tie_word_embeddings")?;
     let table = file.unembedding("lm_head.weight", tied, &tokens)?;
     let positions = Some(file.take_wide("wpe.weight", &[spec.n_ctx, d])?);

@@ -1,10 +1,9 @@
 //! GPT-NeoX (Pythia): rotary positions on part of each head, parallel blocks, queries, keys and
 //! values interleaved head by head in one map.
 
-use candle_core::Tensor;
 use sae_core::io::Fields;
 use sae_core::model::ModelSpec;
-use sae_core::ops::{Centre, Linear};
+use sae_core::ops::Centre;
 
 use super::fields::{activation, d_head, n_layers, name, uniform};
 use super::parts::{Bias, affine, layer_norm, linear};
@@ -13,6 +12,7 @@ use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::config::DecoderConfig;
 use crate::embed::Embed;
+use crate::linear::Linear;
 use crate::rotary::{Pairs, Rotary};
 use crate::unembed::Unembed;
 use crate::weights::{Block, Mlp, Weights};
@@ -94,22 +94,21 @@ pub(super) fn weights(
             ln2_post: None,
         });
     }
-    let tokens = file.take("embed_in.weight", &[spec.d_vocab, d])?;
+    let tokens = file.matrix("embed_in.weight", &[spec.d_vocab, d])?;
     let tied = fields.flag("tie_word_embeddings")?;
     let table = file.unembedding("embed_out.weight", tied, &tokens)?;
     let unembed = Unembed::new(table, affine(file, "final_layer_norm", d)?, None);
     Ok(Weights { embed: Embed::new(tokens, None, None), blocks, unembed })
 }
 
-/// Columns ordered (head, q or k or v, d_head) -> (q or k or v, head, d_head).
+/// Outputs ordered (head, q or k or v, d_head) -> (q or k or v, head, d_head).
 fn apart(fused: &Linear, spec: &ModelSpec) -> Result<Linear> {
-    let (heads, d_head, d) = (spec.n_heads, spec.d_head, spec.d_model);
-    let reorder = |rows: &Tensor, width: usize| {
-        rows.reshape((heads, 3, d_head * width))?
-            .transpose(0, 1)?
-            .reshape((3 * heads * d_head, width))
-    };
-    let weight = reorder(&fused.weight().t()?, d)?.t()?;
-    let bias = fused.bias().map(|bias| reorder(bias, 1)?.squeeze(1)).transpose()?;
-    Ok(Linear::new(weight, bias)?)
+    let d_head = spec.d_head;
+    let mut parts = Vec::with_capacity(3 * spec.n_heads);
+    for part in 0..3 {
+        for head in 0..spec.n_heads {
+            parts.push(fused.narrow((3 * head + part) * d_head, d_head)?);
+        }
+    }
+    Ok(Linear::side_by_side(&parts)?)
 }

@@ -78,7 +78,7 @@ pub(super) fn weights(
             ln2_post: None,
         });
     }
-    let tokens = file.take("wte.weight", &[spec.d_vocab, d])?;
+    let tokens = file.matrix("wte.weight", &[spec.d_vocab, d])?;
     let tied = fields.flag("tie_word_embeddings")?;
     let table = file.unembedding("lm_head.weight", tied, &tokens)?;
     let bias = file.take_outside("lm_head.bias", &[spec.d_vocab])?;

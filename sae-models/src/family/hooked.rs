@@ -4,13 +4,14 @@
 use candle_core::{DType, Device, Tensor};
 use sae_core::io::Fields;
 use sae_core::model::ModelSpec;
-use sae_core::ops::{Activation, Centre, Linear};
+use sae_core::ops::{Activation, Centre};
 
 use super::fields::{n_layers, name, uniform};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::config::{DecoderConfig, MlpActivation};
 use crate::embed::Embed;
+use crate::linear::Linear;
 use crate::unembed::Unembed;
 use crate::weights::{Block, Mlp, NormWeights, Weights};
 
@@ -95,7 +96,7 @@ pub(super) fn weights(
     let blocks = (0..spec.n_layers)
         .map(|layer| block(config, has_weights, layer, file))
         .collect::<Result<Vec<_>>>()?;
-    let tokens = file.take("embed.W_E", &[v, d])?;
+    let tokens = file.matrix("embed.W_E", &[v, d])?;
     let positions = Some(file.take_wide("pos_embed.W_pos", &[spec.n_ctx, d])?);
     let table = file.take("unembed.W_U", &[d, v])?.t()?.contiguous()?;
     let logit_bias = file.take_outside("unembed.b_U", &[v])?;
@@ -108,7 +109,7 @@ pub(super) fn weights(
         true => Some(file.take("ln_final.b", &[d])?),
         false => None,
     };
-    let unembed = Unembed::new(table, (gain, bias), logit_bias);
+    let unembed = Unembed::new(table.t()?.into(), (gain, bias), logit_bias);
     Ok(Weights { embed: Embed::new(tokens, positions, None), blocks, unembed })
 }
 

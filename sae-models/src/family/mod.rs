@@ -14,12 +14,13 @@ mod phi;
 mod rms;
 mod rope;
 
-use sae_core::io::{Fields, Folder, WeightDtype};
+use sae_core::io::{Fields, Folder};
 
 use crate::checkpoint::Checkpoint;
 use crate::config::DecoderConfig;
 use crate::error::nearest;
 use crate::gguf::{self, Gguf};
+use crate::keep::Keep;
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -63,8 +64,8 @@ pub const FAMILIES: [&str; TABLE.len()] = {
     names
 };
 
-/// Configuration and weights of the model in a folder, matrices kept as `dtype`.
-pub(crate) fn read(folder: &Folder, dtype: WeightDtype) -> Result<(DecoderConfig, Weights)> {
+/// Configuration and weights of the model in a folder, matrices kept as `keep` says.
+pub(crate) fn read(folder: &Folder, keep: Keep) -> Result<(DecoderConfig, Weights)> {
     if let Some(path) = gguf::file_of(folder)? {
         let mut file = Gguf::open(&path)?;
         let fields = file.config().clone();
@@ -73,13 +74,13 @@ pub(crate) fn read(folder: &Folder, dtype: WeightDtype) -> Result<(DecoderConfig
         if let Some(factors) = file.rope_factors()? {
             rope::divide(&mut config, &factors)?;
         }
-        return weights(family, &fields, config, Checkpoint::new(vec![Box::new(file)], dtype));
+        return weights(family, &fields, config, Checkpoint::new(vec![Box::new(file)], keep));
     }
     const CONFIG: &str = "config.json";
     let fields = Fields::parse(&folder.path(CONFIG), &folder.read(CONFIG)?)?;
     let family = of(&fields)?;
     let config = (family.config)(&fields)?;
-    weights(family, &fields, config, Checkpoint::open(folder, dtype)?)
+    weights(family, &fields, config, Checkpoint::open(folder, keep)?)
 }
 
 /// The family that a configuration names.

@@ -74,7 +74,7 @@ pub(super) fn weights(
             ln2_post: None,
         });
     }
-    let tokens = file.take("embed_tokens.weight", &[spec.d_vocab, d])?;
+    let tokens = file.matrix("embed_tokens.weight", &[spec.d_vocab, d])?;
     let tied = fields.flag("tie_word_embeddings")?;
     let table = file.unembedding("lm_head.weight", tied, &tokens)?;
     let positions = file.take_wide("embed_positions.weight", &[spec.n_ctx + FIRST_ROW, d])?;

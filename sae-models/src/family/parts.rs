@@ -1,10 +1,10 @@
 //! Maps and norms as files hold them.
 
 use candle_core::Tensor;
-use sae_core::ops::Linear;
 
 use crate::Result;
 use crate::checkpoint::Checkpoint;
+use crate::linear::Linear;
 use crate::weights::NormWeights;
 
 /// Whether a map has a bias.
@@ -27,20 +27,12 @@ pub(super) fn linear(
     (d_in, d_out): (usize, usize),
     bias: Bias,
 ) -> Result<Linear> {
-    let weight = file.take(&format!("{name}.weight"), &[d_out, d_in])?.t()?;
+    let weight = file.matrix(&format!("{name}.weight"), &[d_out, d_in])?;
     let bias = match bias {
         Bias::Yes => Some(file.take(&format!("{name}.bias"), &[d_out])?),
         Bias::No => None,
     };
     Ok(Linear::new(weight, bias)?)
-}
-
-/// Several maps of one input as one, their outputs side by side.
-pub(super) fn side_by_side(maps: &[Linear]) -> Result<Linear> {
-    let rows = maps.iter().map(|map| map.weight().t()).collect::<candle_core::Result<Vec<_>>>()?;
-    let biases: Vec<&Tensor> = maps.iter().filter_map(Linear::bias).collect();
-    let bias = if biases.is_empty() { None } else { Some(Tensor::cat(&biases, 0)?) };
-    Ok(Linear::new(Tensor::cat(&rows, 0)?.t()?, bias)?)
 }
 
 /// Queries, keys and values from maps of their own, `{prefix}{q,k,v}_proj`.
@@ -54,7 +46,7 @@ pub(super) fn qkv(
     let mut part = |name: &str, width: usize| {
         linear(file, &format!("{prefix}{name}_proj"), (d_model, width), bias)
     };
-    side_by_side(&[part("q", q)?, part("k", kv)?, part("v", kv)?])
+    Ok(Linear::side_by_side(&[part("q", q)?, part("k", kv)?, part("v", kv)?])?)
 }
 
 /// Gain and bias of a LayerNorm.

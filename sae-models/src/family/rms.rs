@@ -1,9 +1,8 @@
 //! What Llama and Gemma have in common: RMS norms, gated MLPs, maps of one naming.
 
 use sae_core::io::Fields;
-use sae_core::ops::Linear;
 
-use super::parts::{Bias, gain, linear, qkv, rms_norm, side_by_side};
+use super::parts::{Bias, gain, linear, qkv, rms_norm};
 use crate::Result;
 use crate::checkpoint::Checkpoint;
 use crate::config::DecoderConfig;
@@ -40,7 +39,7 @@ pub(super) fn weights(
     let blocks = (0..config.spec.n_layers)
         .map(|layer| block(config, layout, layer, file))
         .collect::<Result<Vec<_>>>()?;
-    let tokens = file.take("embed_tokens.weight", &[d_vocab, d])?;
+    let tokens = file.matrix("embed_tokens.weight", &[d_vocab, d])?;
     let tied = fields.flag("tie_word_embeddings")?;
     // Files of models that also see images put the text model's parts under a prefix.
     let outside = match file.has_outside("language_model.lm_head.weight") {
@@ -109,16 +108,10 @@ fn mlp(
     let output = linear(file, &format!("{prefix}down_proj"), (m, d), layout.mlp_bias)?;
     let (gate, input) = if layout.fused {
         let both = linear(file, &format!("{prefix}gate_up_proj"), (d, 2 * m), layout.mlp_bias)?;
-        (half(&both, 0, m)?, half(&both, m, m)?)
+        (both.narrow(0, m)?, both.narrow(m, m)?)
     } else {
         let gate = linear(file, &format!("{prefix}gate_proj"), (d, m), layout.mlp_bias)?;
         (gate, linear(file, &format!("{prefix}up_proj"), (d, m), layout.mlp_bias)?)
     };
     Ok(Mlp { gate: Some(gate), input, norm: None, output })
-}
-
-/// Some of the outputs of a map.
-fn half(both: &Linear, from: usize, n: usize) -> Result<Linear> {
-    let bias = both.bias().map(|bias| bias.narrow(0, from, n)).transpose()?;
-    side_by_side(&[Linear::new(both.weight().narrow(1, from, n)?, bias)?])
 }

@@ -5,10 +5,12 @@
 //! say in llama.cpp's, `names` does the same for tensors, and undoes what llama.cpp's converter did
 //! to them.
 
+mod blocks;
 mod config;
 mod dequantize;
 mod header;
 mod names;
+mod pack;
 mod primitives;
 mod quantization;
 
@@ -17,7 +19,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
+use candle_core::quantized::GgmlDType;
 use sae_core::io::{Fields, Floats, Folder, WeightDtype};
+use sae_core::ops::Packed;
 
 use crate::checkpoint::Shard;
 use crate::{Error, Result};
@@ -66,6 +70,16 @@ impl Gguf {
         Ok(Some(self.values(&info, WeightDtype::F32)?.into_f32s()))
     }
 
+    /// A tensor by its name at Hugging Face.
+    fn find(&self, name: &str) -> Result<(TensorInfo, Undo)> {
+        let stored = self.tensors.get(name);
+        let found = stored.and_then(|s| Some((self.header.tensors.get(&s.name)?.clone(), s.undo)));
+        found.ok_or_else(|| {
+            let (path, name, want) = (self.path.clone(), name.to_owned(), Vec::new());
+            sae_core::Error::MissingTensor { path, name, want }.into()
+        })
+    }
+
     fn values(&mut self, info: &TensorInfo, dtype: WeightDtype) -> Result<Floats> {
         Ok(dequantize::read(&mut self.file, &self.path, info, dtype)?)
     }
@@ -89,16 +103,21 @@ impl Shard for Gguf {
         Some(shape)
     }
 
-    fn read(&mut self, name: &str, dtype: WeightDtype) -> Result<Tensor> {
-        let missing = || sae_core::Error::MissingTensor {
-            path: self.path.clone(),
-            name: name.to_owned(),
-            want: Vec::new(),
+    fn read(&mut self, name: &str, dtype: Option<WeightDtype>) -> Result<Tensor> {
+        let (info, undo) = self.find(name)?;
+        let stored = match info.blocks {
+            GgmlDType::F16 => WeightDtype::F16,
+            GgmlDType::BF16 => WeightDtype::BF16,
+            _ => WeightDtype::F32,
         };
-        let stored = self.tensors.get(name).cloned().ok_or_else(missing)?;
-        let info = self.header.tensors.get(&stored.name).cloned().ok_or_else(missing)?;
-        let tensor = self.values(&info, dtype)?.into_tensor(&info.shape)?;
-        stored.undo.apply(tensor)
+        let tensor = self.values(&info, dtype.unwrap_or(stored))?.into_tensor(&info.shape)?;
+        undo.apply(tensor)
+    }
+
+    fn packed(&mut self, name: &str) -> Result<Option<Packed>> {
+        let (info, undo) = self.find(name)?;
+        let Some(packed) = pack::read(&mut self.file, &self.path, &info)? else { return Ok(None) };
+        undo.apply_to_rows(packed).map(Some)
     }
 
     fn stored_name(&self, name: &str) -> String {

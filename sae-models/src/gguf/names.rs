@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 use sae_core::io::Fields;
+use sae_core::ops::Packed;
 
 use super::config::Architecture;
 use super::header::Header;
@@ -34,6 +35,18 @@ pub(super) enum Undo {
 }
 
 impl Undo {
+    /// As [`Undo::apply`], to a matrix whose rows are outputs whatever Hugging Face's are.
+    pub(super) fn apply_to_rows(self, packed: Packed) -> Result<Packed> {
+        let Self::Interleaved { heads } = self else { return Ok(packed) };
+        let (rows, _) = packed.dims();
+        let half = rows / heads.max(1) / 2;
+        let place = |row: usize| {
+            let (head, within) = (row / (2 * half), row % (2 * half));
+            2 * half * head + 2 * (within % half) + within / half
+        };
+        Ok(packed.select((0..rows).map(place))?)
+    }
+
     pub(super) fn apply(self, tensor: Tensor) -> Result<Tensor> {
         match self {
             Self::Nothing => Ok(tensor),

@@ -6,12 +6,28 @@ use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use sae_core::testing::Tolerance;
-use sae_models::{LoadOptions, Processing};
+use sae_models::{Keep, LoadOptions, Processing, WeightDtype};
 
 use crate::families::{self, Checkpoint, D_HEAD, HEADS, KV_HEADS, Tensors, logits};
 
 pub(crate) const PLAIN: LoadOptions =
-    LoadOptions { processing: Processing::NONE, weights: sae_models::WeightDtype::F32 };
+    LoadOptions { processing: Processing::NONE, weights: Keep::As(WeightDtype::F32) };
+
+/// All types of matrices that are read.
+pub(crate) const BLOCKS: [GgmlDType; 12] = [
+    GgmlDType::F16,
+    GgmlDType::BF16,
+    GgmlDType::Q4_0,
+    GgmlDType::Q4_1,
+    GgmlDType::Q5_0,
+    GgmlDType::Q5_1,
+    GgmlDType::Q8_0,
+    GgmlDType::Q2K,
+    GgmlDType::Q3K,
+    GgmlDType::Q4K,
+    GgmlDType::Q5K,
+    GgmlDType::Q6K,
+];
 
 /// A GGUF file in the making.
 pub(crate) struct Gguf {
@@ -146,7 +162,7 @@ fn every_architecture_gives_the_logits_of_the_checkpoint_it_was_made_from() {
 }
 
 /// A model with axes of 256, which all blocks divide.
-fn wide() -> Checkpoint {
+pub(crate) fn wide() -> Checkpoint {
     let mut checkpoint = families::rms("qwen2");
     let wide: Tensors = checkpoint
         .tensors
@@ -171,20 +187,7 @@ fn wide() -> Checkpoint {
 #[test]
 fn every_quantisation_is_read_as_candle_dequantises_it() {
     let mut checkpoint = wide();
-    for blocks in [
-        GgmlDType::F16,
-        GgmlDType::BF16,
-        GgmlDType::Q4_0,
-        GgmlDType::Q4_1,
-        GgmlDType::Q5_0,
-        GgmlDType::Q5_1,
-        GgmlDType::Q8_0,
-        GgmlDType::Q2K,
-        GgmlDType::Q3K,
-        GgmlDType::Q4K,
-        GgmlDType::Q5K,
-        GgmlDType::Q6K,
-    ] {
+    for blocks in BLOCKS {
         let dir = tempfile::tempdir().unwrap();
         let file = converted(&checkpoint, blocks).write(dir.path());
         let rounded = |(name, t): &(String, Tensor)| {

@@ -12,7 +12,7 @@ use crate::families::{self, Checkpoint, logits};
 const HALVES: [WeightDtype; 2] = [WeightDtype::F16, WeightDtype::BF16];
 
 fn options(processing: Processing, weights: WeightDtype) -> LoadOptions {
-    LoadOptions { processing, weights }
+    LoadOptions { processing, weights: weights.into() }
 }
 
 /// The same checkpoint with matrices that two bytes hold exactly.

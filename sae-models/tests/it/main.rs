@@ -13,5 +13,6 @@ mod half;
 mod memory;
 mod real;
 mod sampling;
+mod stored;
 mod stream;
 mod toy;

@@ -47,7 +47,7 @@ fn measure(path: PathBuf) {
         Some(_) => WeightDtype::F16,
         None => WeightDtype::F32,
     };
-    let options = LoadOptions { processing: Processing::DEFAULT, weights };
+    let options = LoadOptions { processing: Processing::DEFAULT, weights: weights.into() };
     let model = Decoder::load_with(&Folder::disk(path), options).unwrap();
     println!("grown {}", peak() - before);
     drop(model);

@@ -6,7 +6,7 @@ use sae_core::hook::{Logits, Plan};
 use sae_core::io::{Folder, WeightDtype};
 use sae_core::model::{Batch, HookedModel};
 use sae_models::tokenizer::{PrependBos, Tokenizer};
-use sae_models::{Decoder, LoadOptions, Processing};
+use sae_models::{Decoder, Keep, LoadOptions, Processing};
 
 /// A file of `fetch_models.py`, which looks in the same places.
 fn file(name: &str) -> Option<PathBuf> {
@@ -60,7 +60,9 @@ fn real_models_load_from_gguf_and_answer_as_in_transformers() {
     for Expected { file: name, ids, top } in EXPECTED {
         let Some(path) = file(name) else { continue };
         let folder = Folder::disk(path);
-        for (weights, tolerance) in [(WeightDtype::F32, 1e-3), (WeightDtype::F16, 5e-2)] {
+        for (weights, tolerance) in
+            [(WeightDtype::F32.into(), 1e-3), (WeightDtype::F16.into(), 5e-2), (Keep::Stored, 1e-3)]
+        {
             let options = LoadOptions { processing: Processing::NONE, weights };
             let model = Decoder::load_with(&folder, options).unwrap();
             let tokenizer = Tokenizer::load(&folder, model.spec().n_ctx).unwrap();

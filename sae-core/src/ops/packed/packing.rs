@@ -1,0 +1,83 @@
+//! Packed matrices in the making, row by row.
+
+use super::Packed;
+use super::format::{Format, UNIT};
+use super::words::pack;
+use crate::{Error, Result};
+
+/// Rows in the making.
+#[derive(Clone, Debug)]
+pub struct Packing {
+    pub(super) format: Format,
+    pub(super) cols: usize,
+    rows: usize,
+    pub(super) words: Vec<u32>,
+    pub(super) scales: Vec<f32>,
+    pub(super) offsets: Vec<f32>,
+}
+
+impl Packing {
+    /// No rows yet, of `cols` columns, a multiple of 32.
+    ///
+    /// # Errors
+    /// Another number of columns, or groups of another size than 16 or 32.
+    pub fn new(format: Format, cols: usize) -> Result<Self> {
+        if cols == 0 || !cols.is_multiple_of(UNIT) || !matches!(format.group, 16 | 32) {
+            let want = format!("rows of whole {UNIT}s in groups of 16 or 32");
+            return Err(Error::InputShape {
+                what: "a packed matrix",
+                got: vec![cols, format.group],
+                want,
+            });
+        }
+        let (words, scales, offsets) = Default::default();
+        Ok(Self { format, cols, rows: 0, words, scales, offsets })
+    }
+
+    /// Add a row: a code per column as it is kept, a scale per group, and an offset per group or none.
+    ///
+    /// # Errors
+    /// Too many or too few.
+    pub fn push(&mut self, codes: &[u8], scales: &[f32], offsets: &[f32]) -> Result<()> {
+        let groups = self.cols / self.format.group;
+        let want = [self.cols, groups, if self.format.offsets { groups } else { 0 }];
+        let got = vec![codes.len(), scales.len(), offsets.len()];
+        if got != want {
+            let want = format!("{want:?} codes, scales and offsets");
+            return Err(Error::InputShape { what: "a row of a packed matrix", got, want });
+        }
+        let padded = self.format.padded(self.cols);
+        let mut codes = codes.to_vec();
+        codes.resize(padded, 0);
+        pack(self.format.bits, &codes, &mut self.words);
+        self.rows += 1;
+        self.scales.extend_from_slice(scales);
+        self.scales.resize(self.rows * padded / self.format.group, 0.0);
+        self.offsets.extend_from_slice(offsets);
+        if self.format.offsets {
+            self.offsets.resize(self.rows * padded / self.format.group, 0.0);
+        }
+        Ok(())
+    }
+
+    /// Add the rows of another one.
+    ///
+    /// # Errors
+    /// Of another format or width.
+    pub fn append(&mut self, other: Self) -> Result<()> {
+        if (self.format, self.cols) != (other.format, other.cols) {
+            let want = format!("rows of {} in the format {:?}", self.cols, self.format);
+            return Err(Error::InputShape { what: "packed rows", got: vec![other.cols], want });
+        }
+        self.rows += other.rows;
+        self.words.extend(other.words);
+        self.scales.extend(other.scales);
+        self.offsets.extend(other.offsets);
+        Ok(())
+    }
+
+    /// The matrix of these rows.
+    pub fn finish(self) -> Packed {
+        Packed::of(self.rows, self)
+    }
+}
