@@ -7,13 +7,15 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use candle_core::quantized::gguf_file::{self, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
 };
 use sae_core::hook::{Logits, Plan};
-use sae_core::io::{Folder, WeightDtype, write_tensors};
+use sae_core::io::{Folder, TensorFile, WeightDtype, write_tensors};
 use sae_core::model::{Batch, HookedModel};
 use sae_models::{Decoder, Keep, KvCache, LoadOptions, Processing};
 
@@ -52,6 +54,52 @@ fn write_gpt2(dir: &Path) {
     write_tensors(&dir.join("model.safetensors"), tensors).expect("weights");
 }
 
+/// The model in `dir` as llama.cpp's converter writes it, matrices in blocks of eight bits.
+fn write_gpt2_gguf(dir: &Path) -> PathBuf {
+    let text = |name: &str| Value::String(name.to_owned());
+    let mut metadata = vec![("general.architecture", text("gpt2"))];
+    for (key, n) in [
+        ("gpt2.embedding_length", 768),
+        ("gpt2.attention.head_count", 12),
+        ("gpt2.block_count", 12),
+        ("gpt2.feed_forward_length", 3072),
+        ("gpt2.context_length", 1024),
+    ] {
+        metadata.push((key, Value::U32(n)));
+    }
+    metadata.push(("gpt2.attention.layer_norm_epsilon", Value::F32(1e-5)));
+    let mut file = TensorFile::open(&dir.join("model.safetensors")).expect("weights");
+    let mut tensors = Vec::new();
+    for published in file.names() {
+        let mut name = published.replace("h.", "blk.");
+        for (theirs, ours) in [
+            ("wte", "token_embd"),
+            ("wpe", "position_embd"),
+            ("ln_f", "output_norm"),
+            ("attn.c_attn", "attn_qkv"),
+            ("attn.c_proj", "attn_output"),
+            ("mlp.c_fc", "ffn_up"),
+            ("mlp.c_proj", "ffn_down"),
+            ("ln_1", "attn_norm"),
+            ("ln_2", "ffn_norm"),
+        ] {
+            name = name.replace(theirs, ours);
+        }
+        let mut tensor = file.tensor(&published).expect("a tensor");
+        if published.contains(".c_") && tensor.rank() == 2 {
+            tensor = tensor.t().and_then(|t| t.contiguous()).expect("a matrix");
+        }
+        let blocks = if tensor.rank() == 2 { GgmlDType::Q8_0 } else { GgmlDType::F32 };
+        tensors.push((name, QTensor::quantize(&tensor, blocks).expect("blocks")));
+    }
+    let path = dir.join("gpt2-q8_0.gguf");
+    let metadata: Vec<_> = metadata.iter().map(|(key, value)| (*key, value)).collect();
+    let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut file = std::fs::File::create(&path).expect("a file");
+    gguf_file::write(&mut file, &metadata, &tensors).expect("a GGUF file");
+    path
+}
+
 fn load(path: &Path, processing: Processing, weights: impl Into<Keep>) -> Decoder {
     let weights = weights.into();
     Decoder::load_with(&Folder::disk(path), LoadOptions { processing, weights }).expect("a model")
@@ -82,6 +130,8 @@ fn loading(c: &mut Criterion) {
         let model = load(dir.path(), Processing::DEFAULT, weights);
         decoding(&mut group, &model, &name(weights.into()));
     }
+    let model = load(&write_gpt2_gguf(dir.path()), Processing::DEFAULT, Keep::Stored);
+    decoding(&mut group, &model, "stored-Q8_0");
     group.finish();
 }
 
@@ -131,9 +181,11 @@ fn running(c: &mut Criterion) {
     let Some(path) = smollm2() else { return };
     let mut group = c.benchmark_group("smollm2-135m");
     group.sample_size(10).measurement_time(Duration::from_secs(8));
-    group.bench_function("load/gguf-q4_1", |b| {
-        b.iter(|| black_box(load(&path, Processing::NONE, WeightDtype::F32)));
-    });
+    for weights in [Keep::default(), Keep::Stored] {
+        group.bench_function(format!("load/gguf-q4_1/{}", name(weights)), |b| {
+            b.iter(|| black_box(load(&path, Processing::NONE, weights)));
+        });
+    }
     for weights in WeightDtype::ALL.map(Keep::from).into_iter().chain([Keep::Stored]) {
         let model = load(&path, Processing::NONE, weights);
         let weights = name(weights);

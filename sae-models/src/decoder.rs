@@ -78,7 +78,7 @@ impl Decoder {
         let (prompts, pos) = batch.ids().dims2()?;
         let positions = Positions::new(pos, batch.mask(), &past.counts(prompts))?;
         let visible = past.extend(batch)?;
-        self.run_tokens(batch, &positions, &visible, Some(past), plan)
+        among_workers(|| self.run_tokens(batch, &positions, &visible, Some(past), plan))
     }
 
     fn run_tokens(
@@ -210,7 +210,7 @@ impl HookedModel for Decoder {
         }
         let visible = Visible::new(0, batch.mask())?;
         let positions = Positions::new(pos, batch.mask(), &vec![0; n])?;
-        self.run_tokens(batch, &positions, &visible, None, plan)
+        among_workers(|| self.run_tokens(batch, &positions, &visible, None, plan))
     }
 
     fn resume(
@@ -239,7 +239,9 @@ impl HookedModel for Decoder {
             false => None,
         };
         let setting = Setting { visible: &visible, positions: &positions, read: read.as_ref() };
-        self.blocks(resid.clone(), from, setting, None, plan, Cursor::new(plan, None))
+        among_workers(|| {
+            self.blocks(resid.clone(), from, setting, None, plan, Cursor::new(plan, None))
+        })
     }
 
     fn unembed(&self, resid: &Tensor) -> Result<Tensor> {
@@ -251,4 +253,10 @@ impl HookedModel for Decoder {
         let x = normalize(resid, self.config.final_norm, self.config.norm_eps, None)?;
         self.capped(self.weights.unembed.logits(&self.weights.unembed.read(&x)?)?)
     }
+}
+
+/// Do all of it on a thread of rayon's pool: a model hands out hundreds of small tasks, and each of them would wake
+/// a thread outside the pool when it is done.
+fn among_workers<R: Send>(run: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| run())
 }

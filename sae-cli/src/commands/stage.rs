@@ -55,10 +55,10 @@ impl Weights {
     /// A model as caches name it: processing and rounding change activations.
     pub(crate) fn named(self, model: &str) -> String {
         let rounded = match self.dtype {
-            Dtype::F32 => "",
+            Dtype::F32 => " f32",
             Dtype::F16 => " f16",
             Dtype::Bf16 => " bf16",
-            Dtype::Stored => " stored",
+            Dtype::Stored => "",
         };
         format!("{model} processed:{}{rounded}", !self.no_processing)
     }
@@ -67,10 +67,10 @@ impl Weights {
 /// What `--dtype` may be.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(crate) enum Dtype {
-    #[default]
     F32,
     F16,
     Bf16,
+    #[default]
     Stored,
 }
 

@@ -48,7 +48,7 @@ pub(super) fn read(file: &mut File, path: &Path, info: &TensorInfo) -> Result<Op
             Ok(packing)
         };
         let parts = bytes.par_chunks(part * row_bytes).map(pack).collect::<Result<Vec<_>>>()?;
-        for part in parts {
+        for part in &parts {
             all.append(part)?;
         }
     }

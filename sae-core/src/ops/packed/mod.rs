@@ -113,6 +113,10 @@ impl Packed {
         let mut codes = Vec::new();
         for part in parts {
             let from = part.format();
+            if from == format {
+                all.extend(part.span(0, part.rows), part.rows);
+                continue;
+            }
             // What stands for 0 may be another code.
             let shift = format.bits.zero() - from.bits.zero();
             let again = from.group / format.group;
@@ -138,7 +142,12 @@ impl Packed {
 
     /// One row.
     fn row(&self, row: usize) -> Row<'_> {
-        self.blocks(row, 0, self.format().padded(self.all.cols))
+        self.span(row, 1)
+    }
+
+    /// Some rows as if they were one.
+    fn span(&self, row: usize, n: usize) -> Row<'_> {
+        self.blocks(row, 0, n * self.format().padded(self.all.cols))
     }
 
     /// Columns `from..to` of a row, whole blocks.

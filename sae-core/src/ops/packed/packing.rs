@@ -2,7 +2,7 @@
 
 use super::Packed;
 use super::format::{Format, UNIT};
-use super::words::pack;
+use super::words::{Row, pack};
 use crate::{Error, Result};
 
 /// Rows in the making.
@@ -64,16 +64,22 @@ impl Packing {
     ///
     /// # Errors
     /// Of another format or width.
-    pub fn append(&mut self, other: Self) -> Result<()> {
+    pub fn append(&mut self, other: &Self) -> Result<()> {
         if (self.format, self.cols) != (other.format, other.cols) {
             let want = format!("rows of {} in the format {:?}", self.cols, self.format);
             return Err(Error::InputShape { what: "packed rows", got: vec![other.cols], want });
         }
-        self.rows += other.rows;
-        self.words.extend(other.words);
-        self.scales.extend(other.scales);
-        self.offsets.extend(other.offsets);
+        let Self { words, scales, offsets, .. } = other;
+        self.extend(Row { words, scales, offsets }, other.rows);
         Ok(())
+    }
+
+    /// Add rows that are packed in the same way.
+    pub(super) fn extend(&mut self, all: Row<'_>, rows: usize) {
+        self.rows += rows;
+        self.words.extend_from_slice(all.words);
+        self.scales.extend_from_slice(all.scales);
+        self.offsets.extend_from_slice(all.offsets);
     }
 
     /// The matrix of these rows.

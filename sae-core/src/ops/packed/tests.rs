@@ -1,3 +1,5 @@
+//! Packed matrices against what they stand for.
+
 #![allow(clippy::cast_possible_truncation)] // small numbers
 
 use candle_core::{Device, Tensor, Var};
@@ -121,7 +123,7 @@ fn what_does_not_fit_is_an_error() -> Result<()> {
     assert!(packing.push(&[0; 31], &[1.0], &[]).is_err());
     let mut other = Packing::new(Format { offsets: true, ..format }, 32)?;
     other.push(&[0; 32], &[1.0], &[0.0])?;
-    assert!(packing.append(other).is_err());
+    assert!(packing.append(&other).is_err());
     packing.push(&[3; 32], &[1.0], &[])?;
     let w = packing.finish();
     let x = Tensor::zeros((2, 31), candle_core::DType::F32, &Device::Cpu)?;
