@@ -137,16 +137,23 @@ impl Metadata<'_> {
         const FIELD: &str = "tokenizer.ggml.merges";
         let wrong = || self.fields.wrong(FIELD, "a list of two tokens each, with a space between");
         let lines = self.header.texts.get(FIELD).ok_or_else(wrong)?;
+        let vocabulary = self.vocabulary();
         let mut merges = Merges::with_capacity(lines.len());
         for line in lines {
             // Tokens of spaces are spelled with other letters, so the space is the only one.
             let (left, right) = line.split_once(' ').ok_or_else(wrong)?;
+            // (`tokenizers` panics where what comes of a merge is longer than any token.)
+            if !vocabulary.contains_key(&format!("{left}{right}")) {
+                let problem = format!("`{FIELD}`: `{line}` makes no token of the vocabulary");
+                let path = self.fields.path().to_owned();
+                return Err(sae_core::Error::BadFile { path, problem }.into());
+            }
             merges.push((left.to_owned(), right.to_owned()));
         }
         let split = splits::of(self.fields)?;
         let bpe = BPE::builder()
             .vocab_and_merges(
-                self.vocabulary().into_iter().collect::<tokenizers::models::bpe::Vocab>(),
+                vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(),
                 merges,
             )
             .ignore_merges(split.ignore_merges)

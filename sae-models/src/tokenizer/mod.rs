@@ -233,7 +233,11 @@ fn from_json(folder: &Folder) -> Result<(tokenizers::Tokenizer, Special)> {
         path: path.clone(),
         problem: format!("not a tokenizer: {e}"),
     };
-    let mut inner = tokenizers::Tokenizer::from_bytes(folder.read(JSON)?).map_err(bad)?;
+    let bytes = folder.read(JSON)?;
+    // `tokenizers` indexes by what the file says in some places: a panic there is a file that is wrong.
+    let read = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes));
+    let read = read.unwrap_or_else(|_| Err("its parts do not fit each other".into()));
+    let mut inner = read.map_err(bad)?;
     // Cutting and padding are done here, with TransformerLens' rules.
     inner.with_truncation(None).map_err(bad)?;
     inner.with_padding(None);

@@ -122,7 +122,22 @@ fn tokenizers_that_are_not_built_are_refused_by_field() {
     let mut gguf = byte_level(None);
     gguf.set("tokenizer.ggml.bos_token_id", Value::U32(99));
     says(&gguf, "`tokenizer.ggml.bos_token_id` is 99, expected one of 11 tokens");
+    let mut gguf = byte_level(None);
+    gguf.set("tokenizer.ggml.merges", texts(&["123 <|begin|>"]));
+    says(&gguf, "`123 <|begin|>` makes no token");
     let mut gguf = sentence_piece();
     gguf.metadata.retain(|(key, _)| key != "tokenizer.ggml.scores");
     says(&gguf, "`tokenizer.ggml.scores` is missing, expected 13 numbers");
+}
+
+#[test]
+fn a_tokenizer_whose_parts_do_not_fit_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = serde_json::json!({
+        "version": "1.0",
+        "model": { "type": "BPE", "vocab": { "a": 0, "b": 1 }, "merges": ["a b"] }
+    });
+    std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+    let message = Tokenizer::load(&Folder::disk(dir.path()), 8).unwrap_err().to_string();
+    assert!(message.contains("tokenizer.json: not a tokenizer"), "{message}");
 }
