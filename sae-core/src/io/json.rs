@@ -13,6 +13,7 @@ pub struct Fields {
     /// What comes before a field's name in messages: the objects it is nested in.
     within: String,
     map: Map<String, Value>,
+    largest: usize,
 }
 
 impl Fields {
@@ -31,7 +32,13 @@ impl Fields {
 
     /// An object that was made rather than read; `path` is what messages call it.
     pub fn new(path: &Path, map: Map<String, Value>) -> Self {
-        Self { path: path.to_owned(), within: String::new(), map }
+        Self { path: path.to_owned(), within: String::new(), map, largest: usize::MAX }
+    }
+
+    /// The same object, in which no size may be larger: what is multiplied with another size must not overflow.
+    #[must_use]
+    pub fn with_sizes_up_to(self, largest: usize) -> Self {
+        Self { largest, ..self }
     }
 
     /// The file, for messages.
@@ -78,15 +85,19 @@ impl Fields {
     /// A whole number that is not negative, if the field is there.
     ///
     /// # Errors
-    /// Of another type.
+    /// Of another type, or too large.
     pub fn size(&self, field: &str) -> Result<Option<usize>> {
-        self.read(field, "a whole number", |v| v.as_u64().and_then(|n| usize::try_from(n).ok()))
+        let size = self.read(field, "a whole number", |v| usize::try_from(v.as_u64()?).ok())?;
+        match size.filter(|n| *n > self.largest) {
+            Some(_) => Err(self.wrong(field, &format!("at most {}", self.largest))),
+            None => Ok(size),
+        }
     }
 
     /// A whole number above zero.
     ///
     /// # Errors
-    /// Missing, zero, or of another type.
+    /// Missing, zero, too large, or of another type.
     pub fn need_size(&self, field: &str) -> Result<usize> {
         let found = self.size(field)?.filter(|n| *n > 0);
         found.ok_or_else(|| self.wrong(field, "a whole number above 0"))
@@ -123,7 +134,7 @@ impl Fields {
     pub fn object(&self, field: &str) -> Result<Option<Self>> {
         let map = self.read(field, "an object", |v| v.as_object().cloned())?;
         let within = format!("{}{field}.", self.within);
-        Ok(map.map(|map| Self { path: self.path.clone(), within, map }))
+        Ok(map.map(|map| Self { within, map, ..self.clone() }))
     }
 
     /// A list of texts, if the field is there.

@@ -136,8 +136,9 @@ fn rotary(fields: &Fields, d_head: usize) -> Result<Rotary> {
         }
         None => fields.clone(),
     };
-    let local = rope::frequencies(nested(local, "rope_local_base_freq", 10_000.0)?, d_head);
-    let full = rope::scaled(&scaling, rope::frequencies(base, d_head))?;
+    let local =
+        rope::frequencies(fields, nested(local, "rope_local_base_freq", 10_000.0)?, d_head)?;
+    let full = rope::scaled(&scaling, rope::frequencies(fields, base, d_head)?)?;
     Ok(Rotary { n_dims: d_head, pairs: Pairs::Halves, frequencies: vec![full, local] })
 }
 

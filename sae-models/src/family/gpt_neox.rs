@@ -56,7 +56,7 @@ fn rotary(fields: &Fields, d_head: usize) -> Result<Rotary> {
     let share = either("rotary_pct", "partial_rotary_factor")?.unwrap_or(0.25);
     let n_dims = rope::partial(fields, Some(share), d_head)?;
     let base = either("rotary_emb_base", "rope_theta")?.unwrap_or(10_000.0);
-    let frequencies = vec![rope::scaled(fields, rope::frequencies(base, n_dims))?];
+    let frequencies = vec![rope::scaled(fields, rope::frequencies(fields, base, n_dims)?)?];
     Ok(Rotary { n_dims, pairs: Pairs::Halves, frequencies })
 }
 

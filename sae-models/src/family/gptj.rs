@@ -26,7 +26,7 @@ pub(super) fn config(fields: &Fields) -> Result<DecoderConfig> {
         let want = format!("an even number up to the width of a head, {d_head}");
         return Err(fields.wrong("rotary_dim", &want).into());
     }
-    let frequencies = vec![rope::frequencies(10_000.0, n_dims)];
+    let frequencies = vec![rope::frequencies(fields, 10_000.0, n_dims)?];
     let spec = ModelSpec {
         name: name(fields, "gptj")?,
         n_layers,

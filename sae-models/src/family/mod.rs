@@ -31,6 +31,9 @@ struct Family {
     weights: fn(&Fields, &DecoderConfig, &mut Checkpoint) -> Result<Weights>,
 }
 
+/// The largest size of anything: three times the product of two of them is still a number.
+const LARGEST: usize = 1 << 31;
+
 /// TransformerLens' own format, whose configurations name no family.
 const OWN: &str = "hooked_transformer";
 
@@ -68,7 +71,7 @@ pub const FAMILIES: [&str; TABLE.len()] = {
 pub(crate) fn read(folder: &Folder, keep: Keep) -> Result<(DecoderConfig, Weights)> {
     if let Some(path) = gguf::file_of(folder)? {
         let mut file = Gguf::open(&path)?;
-        let fields = file.config().clone();
+        let fields = file.config().clone().with_sizes_up_to(LARGEST);
         let family = of(&fields)?;
         let mut config = (family.config)(&fields)?;
         if let Some(factors) = file.rope_factors()? {
@@ -78,6 +81,7 @@ pub(crate) fn read(folder: &Folder, keep: Keep) -> Result<(DecoderConfig, Weight
     }
     const CONFIG: &str = "config.json";
     let fields = Fields::parse(&folder.path(CONFIG), &folder.read(CONFIG)?)?;
+    let fields = fields.with_sizes_up_to(LARGEST);
     let family = of(&fields)?;
     let config = (family.config)(&fields)?;
     weights(family, &fields, config, Checkpoint::open(folder, keep)?)

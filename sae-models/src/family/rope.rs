@@ -8,10 +8,16 @@ use crate::Result;
 use crate::config::DecoderConfig;
 use crate::rotary::{Pairs, Rotary};
 
+/// More coordinates of a head than any model has.
+const MOST: usize = 1 << 16;
+
 /// `base^(-2 j / n_dims)` for each pair `j`.
 #[allow(clippy::cast_precision_loss)]
-pub(super) fn frequencies(base: f64, n_dims: usize) -> Vec<f64> {
-    (0..n_dims / 2).map(|j| base.powf(-2.0 * j as f64 / n_dims as f64)).collect()
+pub(super) fn frequencies(fields: &Fields, base: f64, n_dims: usize) -> Result<Vec<f64>> {
+    if n_dims > MOST {
+        return Err(fields.wrong("head_dim", &format!("at most {MOST} rotated dimensions")).into());
+    }
+    Ok((0..n_dims / 2).map(|j| base.powf(-2.0 * j as f64 / n_dims as f64)).collect())
 }
 
 /// The fields of rotation: the configuration itself, or the object that newer configurations have.
@@ -23,7 +29,7 @@ pub(super) fn parameters(fields: &Fields) -> Result<Fields> {
 /// `rope_scaling` say.
 pub(super) fn halves(fields: &Fields, n_dims: usize) -> Result<Rotary> {
     let base = parameters(fields)?.number("rope_theta")?.unwrap_or(10_000.0);
-    let frequencies = vec![scaled(fields, frequencies(base, n_dims))?];
+    let frequencies = vec![scaled(fields, frequencies(fields, base, n_dims)?)?];
     Ok(Rotary { n_dims: even(fields, n_dims)?, pairs: Pairs::Halves, frequencies })
 }
 
@@ -124,7 +130,7 @@ mod tests {
                 "original_max_position_embeddings": 8192}}"#,
         )?;
         let got = halves(&fields, 128)?.frequencies.remove(0);
-        let plain = frequencies(500_000.0, 128);
+        let plain = frequencies(&fields, 500_000.0, 128)?;
         assert_eq!(got[0].to_bits(), plain[0].to_bits());
         assert!((got[63] * 8.0 / plain[63] - 1.0).abs() < 1e-12);
         assert!(got.windows(2).all(|pair| pair[1] < pair[0]));

@@ -45,6 +45,12 @@ fn what_the_header_lacks_is_named() {
     gguf.set("llama.rope.scaling.type", Value::String("yarn".to_owned()));
     refused(&gguf.write(dir.path()), &["rope_scaling.rope_type", "yarn"]);
     let mut gguf = llama();
+    gguf.set("llama.attention.key_length", Value::U32(1 << 30));
+    refused(&gguf.write(dir.path()), &["head_dim", "at most 65536"]);
+    let mut gguf = llama();
+    gguf.set("llama.attention.head_count", Value::U64(1 << 40));
+    refused(&gguf.write(dir.path()), &["num_attention_heads", "at most 2147483648"]);
+    let mut gguf = llama();
     gguf.set("general.alignment", Value::U32(0));
     refused(&gguf.write(dir.path()), &["general.alignment", "a power of two"]);
 }
