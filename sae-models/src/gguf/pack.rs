@@ -31,6 +31,7 @@ pub(super) fn read(file: &mut File, path: &Path, info: &TensorInfo) -> Result<Op
     let part = PART.div_ceil(*cols);
     let stretch = part * PARTS_PER_THREAD * rayon::current_num_threads();
     let mut all = Packing::new(format, *cols)?;
+    all.reserve(*rows);
     let mut bytes = vec![0u8; stretch.min(*rows) * row_bytes];
     file.seek(SeekFrom::Start(info.start)).map_err(io)?;
     for first in (0..*rows).step_by(stretch) {

@@ -110,6 +110,7 @@ impl Packed {
             offsets: formats().any(|format| format.offsets),
         };
         let mut all = Packing::new(format, cols)?;
+        all.reserve(parts.iter().map(|part| part.rows).sum());
         let mut codes = Vec::new();
         for part in parts {
             let from = part.format();

@@ -34,6 +34,16 @@ impl Packing {
         Ok(Self { format, cols, rows: 0, words, scales, offsets })
     }
 
+    /// Make room for so many more rows, and no more.
+    pub fn reserve(&mut self, rows: usize) {
+        let padded = rows * self.format.padded(self.cols);
+        self.words.reserve_exact(padded / self.format.bits.per_word());
+        self.scales.reserve_exact(padded / self.format.group);
+        if self.format.offsets {
+            self.offsets.reserve_exact(padded / self.format.group);
+        }
+    }
+
     /// Add a row: a code per column as it is kept, a scale per group, and an offset per group or none.
     ///
     /// # Errors
