@@ -268,6 +268,9 @@ fn all_that_does_not_fit_is_named_at_once() {
         ],
     );
     // A configuration of a far larger model costs no memory.
-    let huge = CONFIG.replace("\"vocab_size\":11", "\"vocab_size\":1000000000000");
+    let with_vocab = |n: u64| CONFIG.replace("\"vocab_size\":11", &format!("\"vocab_size\":{n}"));
+    let huge = with_vocab(2_000_000_000);
     refused(checkpoint(&huge, &tensors()).path(), &["`wte.weight` is [11, 8]"]);
+    let beyond = with_vocab(1_000_000_000_000);
+    refused(checkpoint(&beyond, &tensors()).path(), &["`vocab_size`", "at most 2147483648"]);
 }
