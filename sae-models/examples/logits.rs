@@ -3,7 +3,7 @@
 //!
 //! usage: logits MODEL OUTPUT < prompts.json
 //!
-//! MODEL is a folder in Hugging Face layout or a GGUF file. Prompts are `{"name": "a text", ..}`.
+//! MODEL is a folder in Hugging Face layout or a GGUF file, whose weights stay as they are there. Prompts are `{"name": "a text", ..}`.
 //! Written are `{name}.ids`, as f32, and `{name}.logits`, `[pos, d_vocab]`.
 
 use std::io::Read;
@@ -14,7 +14,7 @@ use sae_core::hook::Plan;
 use sae_core::io::{Folder, write_tensors};
 use sae_core::model::{Batch, HookedModel};
 use sae_models::tokenizer::{PrependBos, Tokenizer};
-use sae_models::{Decoder, Processing};
+use sae_models::{Decoder, Keep, LoadOptions, Processing};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,7 +28,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::io::stdin().read_to_string(&mut prompts)?;
     let prompts: std::collections::BTreeMap<String, String> = serde_json::from_str(&prompts)?;
     let folder = Folder::disk(model);
-    let model = Decoder::load(&folder, Processing::NONE)?;
+    let options = LoadOptions { processing: Processing::NONE, weights: Keep::Stored };
+    let model = Decoder::load_with(&folder, options)?;
     let tokenizer = Tokenizer::load(&folder, model.spec().n_ctx)?;
     let mut tensors = Vec::new();
     for (name, text) in prompts {
