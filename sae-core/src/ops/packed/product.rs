@@ -14,6 +14,8 @@ use crate::{Error, Result};
 
 /// Values of a panel: what a second-level cache holds.
 const PANEL: usize = 1 << 17;
+/// Rows of a matrix that are summed at once: their panels stay in cache.
+const OUTPUTS: usize = 1 << 13;
 /// Tasks wanted, whatever the number of threads.
 const PARTS: usize = 16;
 /// Weights that are worth a task of their own.
@@ -65,20 +67,35 @@ impl Packed {
     /// # Errors
     /// Another width than `d_out`, or `x` is not f32 on the CPU.
     pub fn product_transposed(&self, x: &Tensor) -> Result<Tensor> {
-        let (format, (rows, cols)) = (self.format(), self.dims());
+        let (rows, cols) = self.dims();
         product(x, (rows, cols), |out, lhs| {
-            let block = format.bits.block();
-            let panel = |col: usize, n: usize, scratch: &mut Vec<f32>| {
-                let padded = format.padded(n);
-                scratch.resize(rows * padded, 0.0);
-                for (row, to) in scratch.chunks_exact_mut(padded).enumerate() {
-                    widen(format, to, self.blocks(row, col, col + padded));
+            for first in (0..rows).step_by(OUTPUTS) {
+                let n = OUTPUTS.min(rows - first);
+                let part = lhs.block((0, lhs.rows), (first, n));
+                if first == 0 {
+                    self.transposed_part(out, part, first);
+                } else {
+                    let mut more = vec![0f32; out.len()];
+                    self.transposed_part(&mut more, part, first);
+                    vector::add(out, &more);
                 }
-                (padded, 1)
-            };
-            let width = (PANEL / rows.max(1)).next_multiple_of(block);
-            gemm_panels(out, lhs, (cols, width), panel, |_, _, _| ());
+            }
         })
+    }
+
+    /// `out = x W` with the rows of `W` from `first` on, as many as `x` has columns.
+    fn transposed_part(&self, out: &mut [f32], x: Mat<'_>, first: usize) {
+        let (format, rows, cols) = (self.format(), x.cols, self.all.cols);
+        let panel = |col: usize, n: usize, scratch: &mut Vec<f32>| {
+            let padded = format.padded(n);
+            scratch.resize(rows * padded, 0.0);
+            for (row, to) in scratch.chunks_exact_mut(padded).enumerate() {
+                widen(format, to, self.blocks(first + row, col, col + padded));
+            }
+            (padded, 1)
+        };
+        let width = (PANEL / rows).max(1).next_multiple_of(format.bits.block());
+        gemm_panels(out, x, (cols, width), panel, |_, _, _| ());
     }
 }
 

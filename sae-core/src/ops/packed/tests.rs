@@ -113,6 +113,18 @@ proptest! {
     }
 }
 
+/// As many outputs as a vocabulary has.
+#[test]
+fn the_gradient_of_many_outputs_is_that_of_the_same_matrix_in_f32() -> Result<()> {
+    let format = Format { bits: Bits::Eight, group: 32, offsets: false };
+    let (d_out, d_in) = (140_000, 96);
+    let (w, wide) = made(format, (d_out, d_in), 3);
+    let wide = Tensor::from_vec(wide, (d_out, d_in), &Device::Cpu)?;
+    let g = Tensor::randn(0f32, 1.0, (2, d_out), &Device::Cpu)?;
+    assert!(close(&w.product_transposed(&g)?, &linear(&g, &wide, None)?));
+    Ok(())
+}
+
 #[test]
 fn what_does_not_fit_is_an_error() -> Result<()> {
     let format = Format { bits: Bits::Four, group: 32, offsets: false };
