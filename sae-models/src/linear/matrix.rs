@@ -34,6 +34,20 @@ impl Matrix {
         }
     }
 
+    fn plain(&self) -> Option<Tensor> {
+        match self {
+            Self::Plain(w) => Some(w.clone()),
+            Self::Packed(_) => None,
+        }
+    }
+
+    fn packed(&self) -> Option<Packed> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Packed(w) => Some(w.clone()),
+        }
+    }
+
     /// The weights if they are in f32.
     pub(crate) fn f32(&self) -> Option<&Tensor> {
         match self {
@@ -85,23 +99,10 @@ impl Matrix {
 
     /// Several maps of one input as one, their outputs side by side.
     pub(crate) fn side_by_side(parts: &[Self]) -> Result<Self> {
-        let packed: Option<Vec<Packed>> = parts
-            .iter()
-            .map(|part| match part {
-                Self::Packed(w) => Some(w.clone()),
-                Self::Plain(_) => None,
-            })
-            .collect();
-        if let Some(packed) = packed {
+        if let Some(packed) = parts.iter().map(Self::packed).collect::<Option<Vec<_>>>() {
             return Ok(Self::Packed(Packed::stacked(&packed)?));
         }
-        let plain: Option<Vec<Tensor>> = parts
-            .iter()
-            .map(|part| match part {
-                Self::Plain(w) => Some(w.clone()),
-                Self::Packed(_) => None,
-            })
-            .collect();
+        let plain = parts.iter().map(Self::plain).collect::<Option<Vec<_>>>();
         // What has no type in common is held in f32.
         let plain = match plain {
             Some(plain) if plain.iter().all(|w| w.dtype() == plain[0].dtype()) => plain,

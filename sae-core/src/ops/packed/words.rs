@@ -3,8 +3,6 @@
 //! A word holds a code of each of several vectors: of a block, code `16 k + i` is part `k` of word `i`. So a vector
 //! of words, shifted, gives one vector of consecutive codes after another.
 
-use std::marker::PhantomData;
-
 use pulp::{Arch, Simd, WithSimd};
 
 use super::{Bits, Format};
@@ -68,29 +66,29 @@ trait Kernel {
     fn run<S: Simd, F: Layout>(self, simd: S);
 }
 
-fn run(format: Format, kernel: impl Kernel) {
-    struct Call<K, F>(K, PhantomData<F>);
-    impl<K: Kernel, F: Layout> WithSimd for Call<K, F> {
-        type Output = ();
+struct OfFormat<K>(Format, K);
 
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) {
-            self.0.run::<S, F>(simd);
+impl<K: Kernel> WithSimd for OfFormat<K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self(format, kernel) = self;
+        match (format.bits, format.group, format.offsets) {
+            (Bits::Four, 32, true) => kernel.run::<S, Known<false, 32, true>>(simd),
+            (Bits::Four, 32, false) => kernel.run::<S, Known<false, 32, false>>(simd),
+            (Bits::Four, _, true) => kernel.run::<S, Known<false, 16, true>>(simd),
+            (Bits::Four, _, false) => kernel.run::<S, Known<false, 16, false>>(simd),
+            (Bits::Eight, 32, true) => kernel.run::<S, Known<true, 32, true>>(simd),
+            (Bits::Eight, 32, false) => kernel.run::<S, Known<true, 32, false>>(simd),
+            (Bits::Eight, _, true) => kernel.run::<S, Known<true, 16, true>>(simd),
+            (Bits::Eight, _, false) => kernel.run::<S, Known<true, 16, false>>(simd),
         }
     }
-    fn call<F: Layout>(kernel: impl Kernel) {
-        Arch::new().dispatch(Call::<_, F>(kernel, PhantomData));
-    }
-    match (format.bits, format.group, format.offsets) {
-        (Bits::Four, 32, true) => call::<Known<false, 32, true>>(kernel),
-        (Bits::Four, 32, false) => call::<Known<false, 32, false>>(kernel),
-        (Bits::Four, _, true) => call::<Known<false, 16, true>>(kernel),
-        (Bits::Four, _, false) => call::<Known<false, 16, false>>(kernel),
-        (Bits::Eight, 32, true) => call::<Known<true, 32, true>>(kernel),
-        (Bits::Eight, 32, false) => call::<Known<true, 32, false>>(kernel),
-        (Bits::Eight, _, true) => call::<Known<true, 16, true>>(kernel),
-        (Bits::Eight, _, false) => call::<Known<true, 16, false>>(kernel),
-    }
+}
+
+fn run(format: Format, kernel: impl Kernel) {
+    Arch::new().dispatch(OfFormat(format, kernel));
 }
 
 /// An f32 whose last bits count ones: `2^23`.
@@ -215,4 +213,67 @@ fn dot<S: Simd, F: Layout, const R: usize>(simd: S, row: Row<'_>, x: [&[f32]; R]
         *out = simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All kinds of vectors that this machine has, and none.
+    #[test]
+    fn any_width_of_vectors_gives_the_same_weights_and_sums() {
+        for (bits, group) in
+            [(Bits::Four, 32), (Bits::Four, 16), (Bits::Eight, 32), (Bits::Eight, 16)]
+        {
+            let format = Format { bits, group, offsets: true };
+            let n = 2 * bits.block();
+            let codes: Vec<u8> = (0..n).map(|i| (i * 37 % 16).to_le_bytes()[0]).collect();
+            let mut words = Vec::new();
+            pack(bits, &codes, &mut words);
+            let scales: Vec<f32> = (0..n / group).map(|i| 0.5 + i as f32).collect();
+            let row = Row { words: &words, scales: &scales, offsets: &scales };
+            let x: Vec<f32> = (0..n).map(|i| (i % 5) as f32 - 2.0).collect();
+            let zero = f32::from(bits.zero());
+            let weight =
+                |i: usize| (f32::from(codes[i]) - zero) * scales[i / group] + scales[i / group];
+            let want: Vec<f32> = (0..n).map(weight).collect();
+            let sum: f32 = want.iter().zip(&x).map(|(w, x)| w * x).sum();
+            let check = |by: &dyn Fn(&mut [f32], &mut [f32])| {
+                let (mut wide, mut y) = (vec![f32::NAN; n], [f32::NAN]);
+                by(&mut wide, &mut y);
+                assert_eq!(wide, want, "{format:?}");
+                assert!((y[0] - sum).abs() < 1e-4 * (1.0 + sum.abs()), "{format:?}: {y:?} {sum}");
+            };
+            macro_rules! with {
+                ($simd:expr) => {
+                    check(&|to, y| {
+                        $simd.vectorize(With($simd, OfFormat(format, Widen { to, row })));
+                        let dots = Dots { y, width: 1, x: [&x[..]], row: |_| row };
+                        $simd.vectorize(With($simd, OfFormat(format, dots)));
+                    })
+                };
+            }
+            with!(pulp::Scalar::new());
+            #[cfg(target_arch = "x86_64")]
+            {
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    with!(simd);
+                }
+                if let Some(simd) = pulp::x86::V4::try_new() {
+                    with!(simd);
+                }
+            }
+        }
+    }
+
+    struct With<S, K>(S, OfFormat<K>);
+
+    impl<S: Simd, K: Kernel> pulp::NullaryFnOnce for With<S, K> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            self.1.with_simd(self.0);
+        }
+    }
 }
