@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sae_core::Error as CoreError;
@@ -83,15 +83,11 @@ impl Shard for TorchFile {
     }
 
     fn read(&mut self, name: &str, dtype: Option<WeightDtype>) -> Result<Tensor> {
-        match dtype {
-            Some(dtype) => Ok(self.tensor(name)?.to_dtype(dtype.dtype())?),
-            None => {
-                let stored = self.raw(name)?;
-                match stored.dtype() {
-                    DType::F16 | DType::BF16 => Ok(stored),
-                    _ => Ok(self.tensor(name)?),
-                }
-            }
+        let stored = self.kept_as(name);
+        match dtype.or(stored).unwrap_or_default() {
+            WeightDtype::F32 => Ok(self.tensor(name)?),
+            dtype if Some(dtype) == stored => Ok(self.raw(name)?),
+            dtype => Ok(self.tensor(name)?.to_dtype(dtype.dtype())?),
         }
     }
 }

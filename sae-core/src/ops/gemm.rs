@@ -172,6 +172,14 @@ pub fn gemm_tiled(
     });
 }
 
+/// Values of a panel: what a second-level cache holds.
+const PANEL: usize = 1 << 17;
+
+/// Columns of a panel of `depth` rows.
+pub(super) fn panel_width(depth: usize) -> usize {
+    (PANEL / depth.max(1)).next_multiple_of(16).clamp(64, TILE_COLS)
+}
+
 /// `out = lhs rhs` where `rhs`, `n` columns wide, is made panel by panel: `panel(col, cols, scratch)`
 /// fills `scratch` with columns `col..col + cols` and returns their strides (of rows, of columns).
 /// Panels are `width` columns wide; `finish` as in [`gemm_tiled`].

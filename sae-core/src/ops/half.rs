@@ -4,13 +4,10 @@
 use candle_core::{CpuStorage, DType, Storage, Tensor};
 
 use super::element::Element;
-use super::gemm::{Mat, gemm_panels};
+use super::gemm::{Mat, gemm_panels, panel_width};
 use super::stream::{is_narrow, stream_parallel};
 use super::vector;
 use crate::{Error, Result};
-
-/// Values of a panel: what a second-level cache holds.
-const PANEL: usize = 1 << 17;
 
 /// Whether `w` is f16 or bf16 on the CPU.
 pub fn is_cpu_half(w: &Tensor) -> bool {
@@ -57,7 +54,6 @@ fn run<T: Element>(
         stream_parallel(out, x, w, &finish);
         return;
     }
-    let width = (PANEL / w.rows.max(1)).next_multiple_of(16).clamp(64, 1024);
     let panel = |col: usize, cols: usize, scratch: &mut Vec<f32>| {
         scratch.resize(w.rows * cols, 0.0);
         let block = w.block((0, w.rows), (col, cols));
@@ -73,7 +69,9 @@ fn run<T: Element>(
             (cols, 1)
         }
     };
-    gemm_panels(out, x, (w.cols, width), panel, |_, col, segment| finish(col, segment));
+    gemm_panels(out, x, (w.cols, panel_width(w.rows)), panel, |_, col, segment| {
+        finish(col, segment);
+    });
 }
 
 #[cfg(test)]

@@ -20,6 +20,11 @@ const LEAST: usize = 1 << 16;
 /// Rows or columns of weights that all rows of the left side meet while they are in cache.
 const GROUP: usize = 16;
 
+/// Into how many tasks to cut a product with so many weights: a power of two, so that threads get equal shares.
+pub(super) fn parts(weights: usize) -> usize {
+    (weights / LEAST).clamp(1, PARTS).next_power_of_two()
+}
+
 /// Whether [`stream`] is the way for this product.
 pub(super) fn is_narrow<T: Element>(lhs: Mat<'_>, rhs: Mat<'_, T>) -> bool {
     lhs.rows <= FEW_ROWS && lhs.col_stride == 1 && (rhs.col_stride == 1 || rhs.row_stride == 1)
@@ -64,8 +69,7 @@ pub(super) fn stream_parallel<T: Element>(
     if n == 0 {
         return;
     }
-    // (A power of two, so that threads get equal shares.)
-    let parts = (depth * n / LEAST).clamp(1, PARTS).next_power_of_two();
+    let parts = parts(depth * n);
     // Columns that lie together are cut apart, rows that lie together too, in pieces of one length.
     let (width, height) = if rhs.row_stride == 1 {
         (n.div_ceil(parts), depth)

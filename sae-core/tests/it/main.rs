@@ -4,6 +4,7 @@
 mod cross_layer;
 mod files;
 mod hooks;
+mod packed;
 mod plan;
 mod prop;
 mod sae;

@@ -136,12 +136,12 @@ fn block(
         let bias = found.map_or_else(|| Tensor::zeros(shape, DType::F32, &Device::Cpu), Ok)?;
         Ok(bias.to_dtype(DType::F32)?.flatten_all()?)
     };
-    let (mut maps, mut biases) = (Vec::with_capacity(3), Vec::with_capacity(3));
+    let mut maps = Vec::with_capacity(3);
     for part in ["Q", "K", "V"] {
         // [head, d_model, d_head], for use from the left.
         let w = file.take(&at(&format!("attn.W_{part}")), &[h, d, e])?;
-        maps.push(w.transpose(0, 1)?.reshape((d, h * e))?);
-        biases.push(bias(file, &format!("attn.b_{part}"), &[h, e])?);
+        let w = w.transpose(0, 1)?.reshape((d, h * e))?;
+        maps.push(Linear::new(w, Some(bias(file, &format!("attn.b_{part}"), &[h, e])?))?);
     }
     let w_o = file.take(&at("attn.W_O"), &[h, e, d])?.reshape((h * e, d))?;
     let mlp = match config.attn_only {
@@ -164,7 +164,7 @@ fn block(
     };
     Ok(Block {
         ln1: norm(file, "ln1", d)?,
-        qkv: Linear::new(Tensor::cat(&maps, 1)?, Some(Tensor::cat(&biases, 0)?))?,
+        qkv: Linear::side_by_side(&maps)?,
         qk_norms: None,
         attn_out: Linear::new(w_o, Some(bias(file, "attn.b_O", &[d])?))?,
         ln1_post: None,

@@ -53,6 +53,12 @@ pub(super) fn groups(blocks: GgmlDType, block: &[u8], to: &mut Groups) {
 }
 
 impl Groups {
+    pub(super) fn clear(&mut self) {
+        self.codes.clear();
+        self.scales.clear();
+        self.offsets.clear();
+    }
+
     /// Codes of 16 bytes: those in the low halves, then those in the high halves.
     fn nibbles(&mut self, bytes: &[u8], code: impl Fn(usize, u8) -> u8) {
         let low = bytes.iter().map(|byte| byte & 15);

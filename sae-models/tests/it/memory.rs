@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 use sae_core::io::{Folder, WeightDtype};
-use sae_models::{Decoder, LoadOptions, Processing};
+use sae_models::{Decoder, Keep, LoadOptions, Processing};
 use serde_json::json;
 
 use crate::families::{Checkpoint, write};
@@ -24,16 +24,15 @@ fn peak() -> u64 {
 /// Values of the token embedding, nearly half of all: a second copy would show.
 const EMBEDDING: usize = 5_120_000;
 const CHILD: &str = "SAE_MEASURE_LOADING";
-const HALVES: &str = "SAE_MEASURE_IN_HALVES";
+const KEEP: &str = "SAE_MEASURE_KEEP";
+const STORED: &str = "as stored";
 const NAME: &str = "memory::loading_peaks_at_little_more_than_the_weights";
 
 /// By how much loading `path` grows a process of its own: what other tests allocate does not count.
-fn grown(path: &Path, halves: bool) -> u64 {
+fn grown(path: &Path, keep: &str) -> u64 {
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    child.args([NAME, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, path);
-    if halves {
-        child.env(HALVES, "1");
-    }
+    child.args([NAME, "--exact", "--nocapture", "--test-threads=1"]);
+    child.env(CHILD, path).env(KEEP, keep);
     let out = child.output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout);
     let grown = text.split("grown ").nth(1).unwrap_or_else(|| panic!("{text}"));
@@ -43,11 +42,12 @@ fn grown(path: &Path, halves: bool) -> u64 {
 #[allow(clippy::print_stdout)] // what the parent reads
 fn measure(path: PathBuf) {
     let before = peak();
-    let weights = match std::env::var_os(HALVES) {
-        Some(_) => WeightDtype::F16,
-        None => WeightDtype::F32,
+    let weights = match std::env::var(KEEP).unwrap().as_str() {
+        "f32" => WeightDtype::F32.into(),
+        "f16" => WeightDtype::F16.into(),
+        _ => Keep::Stored,
     };
-    let options = LoadOptions { processing: Processing::DEFAULT, weights: weights.into() };
+    let options = LoadOptions { processing: Processing::DEFAULT, weights };
     let model = Decoder::load_with(&Folder::disk(path), options).unwrap();
     println!("grown {}", peak() - before);
     drop(model);
@@ -121,19 +121,20 @@ fn loading_peaks_at_little_more_than_the_weights() {
     crate::checkpoints::torch::save(&bin, &checkpoint.tensors);
     converted(&checkpoint, GgmlDType::Q8_0).write(gguf.path());
     drop(checkpoint);
-    for (dir, what) in
-        [(single, "f32"), (sharded, "shards of f16"), (torch, "torch"), (gguf, "GGUF")]
-    {
-        for (halves, bytes) in [(false, 4), (true, 2)] {
-            let grown = grown(dir.path(), halves);
+    // (Eight bits and a scale of 32 for each 32 weights are nine.)
+    for (dir, what, stored_bits) in [
+        (single, "f32", 32),
+        (sharded, "shards of f16", 16),
+        (torch, "torch", 32),
+        (gguf, "GGUF", 9),
+    ] {
+        for (keep, bits) in [("f32", 32), ("f16", 16), (STORED, stored_bits)] {
+            let grown = grown(dir.path(), keep);
             // What the program itself needs, and what is at work on one map. Reading a tensor of
             // torch in halves goes by way of f32.
-            let largest = if halves && what == "torch" { 4 * EMBEDDING } else { 0 };
-            let most = parameters * bytes * 11 / 10 + largest + 12_000_000;
-            assert!(
-                grown < most as u64,
-                "{what} in {bytes} bytes: {grown}, expected {most} at most"
-            );
+            let largest = if keep == "f16" && what == "torch" { 4 * EMBEDDING } else { 0 };
+            let most = parameters * bits / 8 * 11 / 10 + largest + 12_000_000;
+            assert!(grown < most as u64, "{what}, {keep}: {grown}, expected {most} at most");
         }
     }
 }

@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value};
 
-use super::NamedTensors;
 use super::archive::Bytes;
-use super::element::read_bytes;
+use super::element::{Element, read_bytes};
+use super::{NamedTensors, WeightDtype};
 use crate::{Error, Result};
 use entries::Entries;
 use source::Source;
@@ -67,6 +67,16 @@ impl TorchFile {
     /// What the file holds besides tensors: texts, numbers, truth values, in dictionaries and lists.
     pub fn plain(&self) -> &Map<String, Value> {
         &self.entries.plain
+    }
+
+    /// The type in which the file holds a tensor, if it is one in which weights may be kept.
+    pub fn kept_as(&self, name: &str) -> Option<WeightDtype> {
+        match self.entries.tensors.get(name)?.element {
+            Element::F32 => Some(WeightDtype::F32),
+            Element::F16 => Some(WeightDtype::F16),
+            Element::BF16 => Some(WeightDtype::BF16),
+            _ => None,
+        }
     }
 
     /// Read what a tensor touches.

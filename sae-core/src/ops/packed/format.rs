@@ -27,6 +27,8 @@ impl Bits {
         32 / self.width()
     }
 
+    pub(super) const LARGEST_BLOCK: usize = Self::Four.block();
+
     /// Codes of a block.
     pub(super) const fn block(self) -> usize {
         WORDS * self.per_word()

@@ -3,8 +3,6 @@
 mod format;
 mod packing;
 mod product;
-#[cfg(test)]
-mod tests;
 mod words;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Packed matrices in the making, row by row.
 
 use super::Packed;
-use super::format::{Format, UNIT};
+use super::format::{Bits, Format, UNIT};
 use super::words::{Row, pack};
 use crate::{Error, Result};
 
@@ -47,7 +47,7 @@ impl Packing {
     /// Add a row: a code per column as it is kept, a scale per group, and an offset per group or none.
     ///
     /// # Errors
-    /// Too many or too few.
+    /// Too many or too few, or a code that takes more bits than there are.
     pub fn push(&mut self, codes: &[u8], scales: &[f32], offsets: &[f32]) -> Result<()> {
         let groups = self.cols / self.format.group;
         let want = [self.cols, groups, if self.format.offsets { groups } else { 0 }];
@@ -56,10 +56,19 @@ impl Packing {
             let want = format!("{want:?} codes, scales and offsets");
             return Err(Error::InputShape { what: "a row of a packed matrix", got, want });
         }
+        let bits = self.format.bits;
+        if let Some(code) = codes.iter().find(|code| u32::from(**code) > bits.mask()) {
+            let (got, want) = (vec![usize::from(*code)], format!("at most {}", bits.mask()));
+            return Err(Error::InputShape { what: "a code of a packed matrix", got, want });
+        }
         let padded = self.format.padded(self.cols);
-        let mut codes = codes.to_vec();
-        codes.resize(padded, 0);
-        pack(self.format.bits, &codes, &mut self.words);
+        let (blocks, rest) = codes.split_at(self.cols / bits.block() * bits.block());
+        pack(bits, blocks, &mut self.words);
+        if !rest.is_empty() {
+            let mut last = [0; Bits::LARGEST_BLOCK];
+            last[..rest.len()].copy_from_slice(rest);
+            pack(bits, &last[..bits.block()], &mut self.words);
+        }
         self.rows += 1;
         self.scales.extend_from_slice(scales);
         self.scales.resize(self.rows * padded / self.format.group, 0.0);

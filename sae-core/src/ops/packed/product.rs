@@ -4,22 +4,17 @@ use candle_core::{D, Device, Tensor};
 use rayon::prelude::*;
 
 use super::super::cpu::{F32s, is_cpu_f32, require_width};
-use super::super::gemm::{Mat, gemm_panels};
+use super::super::gemm::{Mat, gemm_panels, panel_width};
 use super::super::pointwise::{Activation, activate};
+use super::super::stream::parts;
 use super::super::vector;
 use super::Packed;
 use super::words::{FEW_ROWS, dots, widen};
 use crate::grad::attach;
 use crate::{Error, Result};
 
-/// Values of a panel: what a second-level cache holds.
-const PANEL: usize = 1 << 17;
 /// Rows of a matrix that are summed at once: their panels stay in cache.
 const OUTPUTS: usize = 1 << 13;
-/// Tasks wanted, whatever the number of threads.
-const PARTS: usize = 16;
-/// Weights that are worth a task of their own.
-const LEAST: usize = 1 << 16;
 
 /// `activation(x W^T + b)` with `W` `[d_out, d_in]` and `b` `[d_out]` constant: `[.., d_in] -> [.., d_out]`. The
 /// gradient with respect to `x` flows; none is kept for the weights.
@@ -94,7 +89,7 @@ impl Packed {
             }
             (padded, 1)
         };
-        let width = (PANEL / rows).max(1).next_multiple_of(format.bits.block());
+        let width = panel_width(rows).next_multiple_of(format.bits.block());
         gemm_panels(out, x, (cols, width), panel, |_, _, _| ());
     }
 }
@@ -134,7 +129,6 @@ fn forward(out: &mut [f32], x: Mat<'_>, w: &Packed, finish: impl Fn(usize, &mut 
     }
     let (format, cols) = (w.format(), w.all.cols);
     let padded = format.padded(cols);
-    let width = (PANEL / padded).next_multiple_of(16).clamp(64, 1024);
     let panel = |first: usize, n: usize, scratch: &mut Vec<f32>| {
         scratch.resize(n * padded, 0.0);
         for (i, to) in scratch.chunks_exact_mut(padded).enumerate() {
@@ -142,7 +136,9 @@ fn forward(out: &mut [f32], x: Mat<'_>, w: &Packed, finish: impl Fn(usize, &mut 
         }
         (1, padded)
     };
-    gemm_panels(out, x, (w.rows, width), panel, |_, col, segment| finish(col, segment));
+    gemm_panels(out, x, (w.rows, panel_width(padded)), panel, |_, col, segment| {
+        finish(col, segment);
+    });
 }
 
 /// The same for at most [`FEW_ROWS`] rows: the weights are read once, as they are packed.
@@ -153,9 +149,7 @@ fn few(out: &mut [f32], x: Mat<'_>, w: &Packed, finish: &(impl Fn(usize, &mut [f
         whole[..x.cols].copy_from_slice(x.row(r));
     }
     let x: Vec<&[f32]> = whole.chunks_exact(padded).collect();
-    // (A power of two, so that threads get equal shares.)
-    let parts = (w.rows * padded / LEAST).clamp(1, PARTS).next_power_of_two();
-    let width = w.rows.div_ceil(parts).max(1);
+    let width = w.rows.div_ceil(parts(w.rows * padded)).max(1);
     let starts: Vec<usize> = (0..w.rows).step_by(width).collect();
     let part = |first: &usize| {
         let width = width.min(w.rows - first);

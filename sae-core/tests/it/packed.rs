@@ -5,10 +5,8 @@
 use candle_core::{Device, Tensor, Var};
 use proptest::prelude::*;
 
-use super::super::pointwise::{Activation, activate};
-use super::super::{linear, linear_packed};
-use super::{Bits, Format, Packed, Packing};
-use crate::Result;
+use sae_core::Result;
+use sae_core::ops::{Activation, Bits, Format, Packed, Packing, activate, linear, linear_packed};
 
 fn formats() -> impl Strategy<Value = Format> {
     (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(eight, half, offsets)| Format {
@@ -133,6 +131,7 @@ fn what_does_not_fit_is_an_error() -> Result<()> {
     let mut packing = Packing::new(format, 32)?;
     assert!(packing.push(&[0; 32], &[1.0], &[0.0]).is_err());
     assert!(packing.push(&[0; 31], &[1.0], &[]).is_err());
+    assert!(packing.push(&[16; 32], &[1.0], &[]).is_err());
     let mut other = Packing::new(Format { offsets: true, ..format }, 32)?;
     other.push(&[0; 32], &[1.0], &[0.0])?;
     assert!(packing.append(&other).is_err());
